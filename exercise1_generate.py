@@ -1,0 +1,47 @@
+"""Exercise 1, Execute: draw 16 fabric patterns with a trained diffusion model.
+
+Run it, look at exercise1_output.png, then change one value in CONFIG at a time
+and predict what will happen before you run it again.
+"""
+
+import time
+
+from fabric_diffusion import denoise, draw_noise, exercise_parser, load_diffusion, run
+from generate_ddpm_morph import make_grid, save_image, upscale
+
+# --- CONFIG -----------------------------------------------------------------
+
+NUM_SAMPLES = 16  # try 1, 4, 25: time grows with the number of pictures
+SAMPLING_STEPS = 250  # try 10, 50, 1000: fewer steps are faster and rougher
+SAMPLER = "ddim"  # try "dpmpp" with 20 steps, or "ddpm", which adds fresh noise
+RANDOM_SEED = 42  # try your birthday: another seed, other noise, other patterns
+
+
+def main(argv=None):
+    # --- Setup --------------------------------------------------------------
+    parser = exercise_parser(
+        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
+    )
+    args = parser.parse_args(argv)
+    started = time.perf_counter()
+
+    # --- Load ---------------------------------------------------------------
+    diffusion = load_diffusion(args.checkpoint, args.device)
+
+    # --- Sample -------------------------------------------------------------
+    seeds = range(args.seed, args.seed + NUM_SAMPLES)  # one seed names one pattern
+    noise = draw_noise(seeds)  # (16, 3, 64, 64), standard normal
+    images = denoise(diffusion, noise, args.steps, args.sampler, seeds)  # in [0, 1]
+
+    # --- Save ---------------------------------------------------------------
+    save_image(upscale(make_grid(images), 4), args.out / "exercise1_output.png")
+    for i, image in enumerate(images):
+        save_image(image, args.out / "generated_samples" / f"fabric_{i:04d}.png")
+    print(
+        f"Wrote exercise1_output.png and {NUM_SAMPLES} files in generated_samples to "
+        f"{args.out.resolve()} in {time.perf_counter() - started:.0f} s."
+    )
+
+
+if __name__ == "__main__":
+    run(main)

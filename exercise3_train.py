@@ -1,0 +1,309 @@
+"""Exercise 3, Extension: train a diffusion model of your own.
+
+    python exercise3_train.py --verify                look at the training pictures
+    python exercise3_train.py --train --preset small  a small model, on any laptop
+    python exercise3_train.py --train                 the lesson's model, on a GPU
+    python exercise3_train.py --train --data DIR      on your own pictures
+
+Stop it whenever you like: the same command goes on where it stopped. When it is
+done, the exercises draw with your model.
+"""
+
+import argparse
+import copy
+import csv
+import math
+import signal
+import threading
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from denoising_diffusion_pytorch import __version__ as library_version
+from tqdm import tqdm
+
+from fabric_dataset import COUNT, load_folder, load_textiles
+from fabric_diffusion import (
+    LESSON_CONFIG,
+    ROOT,
+    UserError,
+    build,
+    denoise,
+    draw_noise,
+    milestones,
+    read_checkpoint,
+    replacing,
+    run,
+)
+from generate_ddpm_morph import make_grid, save_image, upscale
+
+# --- CONFIG: the lesson's model ---------------------------------------------
+
+IMAGE_SIZE = 64  # pixels a side
+BATCH_SIZE = 32  # pictures a step; take 16 or 8 if memory runs out
+LEARNING_RATE = 8e-5  # of Adam; larger learns faster until it diverges
+TRAIN_STEPS = 500_000  # about 16 h on an RTX 5070 Ti
+GRADIENT_ACCUMULATE = 1  # batches a step: a larger batch in effect, in more time
+EMA_DECAY = 0.995  # how slowly the averaged weights follow; 0.9999 for long runs
+SAVE_EVERY = 25_000  # steps between two milestones
+NUM_SAMPLES = 16  # pictures in the grid of a milestone
+
+# The network answers v (Salimans and Ho 2022), from which the noise follows.
+CONFIG = LESSON_CONFIG | {"image_size": IMAGE_SIZE, "objective": "pred_v"}
+PRESETS = {
+    "lesson": {
+        "config": CONFIG,
+        "batch_size": BATCH_SIZE,
+        "learning_rate": LEARNING_RATE,
+        "decays": False,
+        "steps": TRAIN_STEPS,
+        "ema_decay": EMA_DECAY,
+        "save_every": SAVE_EVERY,
+    },
+    # What the embedded weights were trained with: patches of 4 x 4 pixels make it
+    # some 15 times cheaper. The learning rate falls to zero at the last step.
+    "small": {
+        "config": CONFIG
+        | {
+            "dim": 96,
+            "dim_mults": (1, 2, 2),
+            "full_attn": (False, True, True),
+            "patch": 4,
+        },
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "decays": True,
+        "steps": 20_000,
+        "ema_decay": 0.999,
+        "save_every": 1_000,
+    },
+}
+WARM_UP = 200  # steps until the learning rate is reached
+
+
+def draw_batch(images, step, size, timesteps):
+    """The batch that belongs to a step: x_0 (B, 3, H, W) in [0, 1], t (B,), noise.
+
+    images: (N, 3, H, W) uint8 on the device. All that is random is a function of
+    the step alone, so a run that was stopped goes on exactly as if it had not been.
+    Each epoch sees every picture once; the timesteps of a batch are spread evenly
+    over 0..T-1 behind one random offset, which steadies the loss (Kingma et al.
+    2021, section 4.3).
+    """
+    device = images.device
+    epoch, place = divmod(step, len(images) // size)
+    order = torch.Generator().manual_seed(epoch)
+    index = torch.randperm(len(images), generator=order)[place * size :][:size]
+    rng = torch.Generator(device).manual_seed(step)
+    x_0 = images[index.to(device)].float() / 255
+    flip = torch.rand(size, 1, 1, 1, device=device, generator=rng) < 0.5
+    x_0 = torch.where(flip, x_0.flip(-1), x_0)
+    offset = torch.rand(1, device=device, generator=rng)
+    t = (offset + torch.arange(size, device=device) / size) % 1 * timesteps
+    noise = torch.randn(x_0.shape, device=device, generator=rng)
+    return x_0, t.long(), noise
+
+
+def learning_rate(preset, step, total):
+    """Warm-up, then constant or, where the preset says so, straight down to zero."""
+    rate = preset["learning_rate"] * min(1.0, (step + 1) / WARM_UP)
+    return rate * (1 - step / total) if preset["decays"] else rate
+
+
+def save_milestone(folder, number, state, losses):
+    """Write model-N.pt, sample-N.png, loss.csv and loss_curve.png."""
+    with replacing(folder / f"model-{number}.pt") as temporary:
+        torch.save(state, temporary)
+    with (
+        replacing(folder / "loss.csv") as temporary,
+        temporary.open("w", newline="") as file,
+    ):
+        csv.writer(file).writerows([("step", "loss"), *losses])
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*losses, strict=True), color="#0072b2", marker="o", markersize=3)
+    axes.set(xlabel="step", ylabel="loss (mean since the milestone before)")
+    axes.grid(alpha=0.3)
+    with replacing(folder / "loss_curve.png") as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def read_losses(folder, step):
+    """The lines of loss.csv up to a step: [(step, loss), ...]."""
+    path = folder / "loss.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = [(int(s), float(loss)) for s, loss in list(csv.reader(file))[1:]]
+    return [row for row in rows if row[0] <= step]
+
+
+def train(args):
+    preset = PRESETS[args.preset]
+    config, size = preset["config"], preset["batch_size"]
+    total = args.steps or preset["steps"]
+    folder = args.out / "training_results"
+    if args.fresh and milestones(folder):
+        shelf = next(
+            p for n in range(1, 999) if not (p := folder / f"old-{n}").exists()
+        )
+        shelf.mkdir()
+        for path in [*milestones(folder), folder / "loss.csv"]:
+            if path.exists():
+                path.rename(shelf / path.name)
+        print(f"The run before was moved to {shelf}.")
+
+    accelerator = Accelerator(mixed_precision=precision(), cpu=args.device == "cpu")
+    device = accelerator.device
+    images = torch.from_numpy(load_images(args, size)).permute(0, 3, 1, 2).to(device)
+
+    diffusion = build(config).to(device)
+    ema = copy.deepcopy(diffusion).requires_grad_(False)
+    optimizer = torch.optim.Adam(
+        diffusion.parameters(),
+        preset["learning_rate"],
+        betas=(0.9, 0.99),
+        fused=device.type != "mps",
+    )
+    step = 0
+    if found := milestones(folder):
+        checkpoint = read_checkpoint(found[-1])
+        if checkpoint.get("config") != config:
+            raise UserError(
+                f"{found[-1]} is of another model than preset {args.preset!r}. "
+                "Name its preset to go on with it, or start anew with --fresh."
+            )
+        diffusion.load_state_dict(checkpoint["model"])
+        kept = checkpoint["ema"].items()
+        ema.load_state_dict({k[10:]: v for k, v in kept if k.startswith("ema_model.")})
+        optimizer.load_state_dict(checkpoint["opt"])
+        step = checkpoint["step"]
+        print(f"Going on from {found[-1].name}, step {step:,}.")
+    losses = read_losses(folder, step)
+    model, optimizer = accelerator.prepare(diffusion, optimizer)
+
+    def save():
+        number = math.ceil(step / preset["save_every"])
+        losses.append((step, (loss_sum / max(1, loss_count)).item()))
+        shadow = {f"ema_model.{k}": v for k, v in ema.state_dict().items()}
+        online = {f"online_model.{k}": v for k, v in diffusion.state_dict().items()}
+        counters = {"initted": torch.tensor(True), "step": torch.tensor(step)}
+        state = {
+            "step": step,
+            "model": diffusion.state_dict(),
+            "ema": shadow | online | counters,  # as the library's Trainer has it
+            "opt": optimizer.optimizer.state_dict(),
+            "scaler": None,
+            "version": library_version,
+            "config": config,
+        }
+        save_milestone(folder, number, state, losses)
+        grid = denoise(ema, draw_noise(range(42, 42 + NUM_SAMPLES)), 20, "dpmpp")
+        save_image(upscale(make_grid(grid), 4), folder / f"sample-{number}.png")
+
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    loss_sum, loss_count = torch.zeros((), device=device), 0
+    bar = tqdm(initial=step, total=total, desc="Training", disable=None)
+    while step < total and not stop.is_set():
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(preset, step, total)
+        for k in range(GRADIENT_ACCUMULATE):
+            number = step * GRADIENT_ACCUMULATE + k
+            x_0, t, noise = draw_batch(images, number, size, config["timesteps"])
+            loss = model(x_0, times=t, noise=noise) / GRADIENT_ACCUMULATE
+            accelerator.backward(loss)
+            loss_sum += loss.detach()
+        accelerator.clip_grad_norm_(diffusion.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        step, loss_count = step + 1, loss_count + 1
+        # The average of all steps so far until it can afford to forget.
+        decay = min(preset["ema_decay"], step / (step + 9))
+        torch._foreach_lerp_(
+            list(ema.parameters()), list(diffusion.parameters()), 1 - decay
+        )
+        bar.update()
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{(loss_sum / loss_count).item():.4f}")
+        if step % preset["save_every"] == 0 or step == total:
+            save()
+            loss_sum, loss_count = torch.zeros_like(loss_sum), 0
+    bar.close()
+    if step < total:
+        save()
+        raise UserError(
+            f"Stopped and saved at step {step:,} of {total:,}. "
+            "The same command goes on from there."
+        )
+    path = args.out / "models" / "ddpm_african_fabrics.pt"
+    save_weights(ema, config, step, path)
+    print(f"Done: {step:,} steps. The exercises now draw with {path}.")
+
+
+def save_weights(ema, config, step, path, half=False):
+    """Write what sampling needs, and no more; half: network weights in 16 bits."""
+    weights = {
+        f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
+        for k, v in ema.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        torch.save({"step": step, "ema": weights, "config": config}, temporary)
+
+
+def precision():
+    """bf16 where the hardware computes in it, else no mixed precision.
+
+    Not fp16: its range is too narrow for this loss, and pictures turn black.
+    """
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def load_images(args, at_least):
+    """The pictures to train on, (N, 64, 64, 3) uint8; prints what was found."""
+    images, skipped = (
+        load_folder(args.data) if args.data else (load_textiles(args.textiles), [])
+    )
+    print(f"Found {len(images)} images in dataset")
+    for path, reason in skipped:
+        print(f"  skipped {path}: {reason}")
+    if len(images) < at_least:
+        raise UserError(
+            f"{len(images)} images are fewer than one batch of {at_least}. Add "
+            "pictures (1,000 make a good start) or lower BATCH_SIZE."
+        )
+    return images
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--verify", action="store_true", help="show the data and stop")
+    parser.add_argument("--train", action="store_true", help="train, or go on training")
+    parser.add_argument("--preset", choices=PRESETS, default="lesson")
+    parser.add_argument("--data", type=Path, help="folder of pictures (drawn textiles)")
+    parser.add_argument("--textiles", type=int, default=COUNT, help="how many to draw")
+    parser.add_argument("--steps", type=int, help="train up to this step")
+    parser.add_argument("--fresh", action="store_true", help="start anew")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu"])
+    parser.add_argument("--out", type=Path, default=ROOT, help="where to write")
+    args = parser.parse_args(argv)
+    if not (args.verify or args.train):
+        parser.error("say --verify or --train")
+    if args.verify:
+        images = torch.from_numpy(load_images(args, 1)[:9]).permute(0, 3, 1, 2) / 255
+        save_image(upscale(make_grid(images), 4), Path("training_samples_grid.png"))
+        print("Wrote training_samples_grid.png.")
+    if args.train:
+        train(args)
+
+
+if __name__ == "__main__":
+    run(main)
