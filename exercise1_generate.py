@@ -30,7 +30,7 @@ def main(argv=None):
 
     # --- Sample -------------------------------------------------------------
     seeds = range(args.seed, args.seed + NUM_SAMPLES)  # one seed names one pattern
-    noise = draw_noise(seeds)  # (16, 3, 64, 64), standard normal
+    noise = draw_noise(seeds, diffusion.image_size[0])  # (16, 3, 64, 64), normal
     images = denoise(diffusion, noise, args.steps, args.sampler, seeds)  # in [0, 1]
 
     # --- Save ---------------------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from denoising_diffusion_pytorch import __version__ as library_version
+from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
 from fabric_dataset import COUNT, load_folder, load_textiles
@@ -65,7 +65,7 @@ PRESETS = {
     "small": {
         "config": CONFIG
         | {
-            "dim": 96,
+            "dim": 80,
             "dim_mults": (1, 2, 2),
             "full_attn": (False, True, True),
             "patch": 4,
@@ -73,7 +73,7 @@ PRESETS = {
         "batch_size": 16,
         "learning_rate": 1e-3,
         "decays": True,
-        "steps": 20_000,
+        "steps": 14_000,
         "ema_decay": 0.999,
         "save_every": 1_000,
     },
@@ -81,10 +81,10 @@ PRESETS = {
 WARM_UP = 200  # steps until the learning rate is reached
 
 
-def draw_batch(images, step, size, timesteps):
+def draw_batch(images, step, size, timesteps, flips):
     """The batch that belongs to a step: x_0 (B, 3, H, W) in [0, 1], t (B,), noise.
 
-    images: (N, 3, H, W) uint8 on the device. All that is random is a function of
+    images: (N, 3, H, W) uint8 on the device. flips: mirror every second one. All that is random is a function of
     the step alone, so a run that was stopped goes on exactly as if it had not been.
     Each epoch sees every picture once; the timesteps of a batch are spread evenly
     over 0..T-1 behind one random offset, which steadies the loss (Kingma et al.
@@ -96,8 +96,9 @@ def draw_batch(images, step, size, timesteps):
     index = torch.randperm(len(images), generator=order)[place * size :][:size]
     rng = torch.Generator(device).manual_seed(step)
     x_0 = images[index.to(device)].float() / 255
-    flip = torch.rand(size, 1, 1, 1, device=device, generator=rng) < 0.5
-    x_0 = torch.where(flip, x_0.flip(-1), x_0)
+    if flips:
+        flip = torch.rand(size, 1, 1, 1, device=device, generator=rng) < 0.5
+        x_0 = torch.where(flip, x_0.flip(-1), x_0)
     offset = torch.rand(1, device=device, generator=rng)
     t = (offset + torch.arange(size, device=device) / size) % 1 * timesteps
     noise = torch.randn(x_0.shape, device=device, generator=rng)
@@ -201,7 +202,8 @@ def train(args):
             "config": config,
         }
         save_milestone(folder, number, state, losses)
-        grid = denoise(ema, draw_noise(range(42, 42 + NUM_SAMPLES)), 20, "dpmpp")
+        noise = draw_noise(range(42, 42 + NUM_SAMPLES), config["image_size"])
+        grid = denoise(ema, noise, 20, "dpmpp")
         save_image(upscale(make_grid(grid), 4), folder / f"sample-{number}.png")
 
     stop = threading.Event()
@@ -214,7 +216,9 @@ def train(args):
             group["lr"] = learning_rate(preset, step, total)
         for k in range(GRADIENT_ACCUMULATE):
             number = step * GRADIENT_ACCUMULATE + k
-            x_0, t, noise = draw_batch(images, number, size, config["timesteps"])
+            x_0, t, noise = draw_batch(
+                images, number, size, config["timesteps"], flips=bool(args.data)
+            )
             loss = model(x_0, times=t, noise=noise) / GRADIENT_ACCUMULATE
             accelerator.backward(loss)
             loss_sum += loss.detach()

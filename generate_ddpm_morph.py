@@ -73,9 +73,10 @@ def make_grid(images, columns=None, padding=2):
 
 
 def upscale(images, factor):
-    """(B, 3, H, W) in [0, 1], each side `factor` (a whole number) times as long."""
-    big = F.interpolate(images, scale_factor=factor, mode="bicubic", antialias=True)
-    return big.clamp(0, 1)
+    """(..., 3, H, W) in [0, 1], each side `factor` (a whole number) times as long."""
+    flat = images.reshape(-1, *images.shape[-3:])
+    big = F.interpolate(flat, scale_factor=factor, mode="bicubic").clamp(0, 1)
+    return big.reshape(*images.shape[:-2], *big.shape[-2:])
 
 
 def to_uint8(images):

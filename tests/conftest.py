@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from fabric_diffusion import LESSON_CONFIG, build
+
+TINY = LESSON_CONFIG | {
+    "dim": 8,
+    "dim_mults": (1, 2),
+    "full_attn": (False, True),
+    "patch": 2,
+    "objective": "pred_v",
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Scripts must work from any folder, and tests must not write into the clone."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def tiny():
+    """An untrained diffusion model, small enough for a thousand steps a second."""
+    torch.manual_seed(0)
+    return build(TINY).eval()
+
+
+@pytest.fixture
+def tiny_file(tiny, tmp_path):
+    """A checkpoint of `tiny` as training writes it."""
+    path = tmp_path / "tiny.pt"
+    ema = {f"ema_model.{k}": v for k, v in tiny.state_dict().items()}
+    torch.save({"step": 7, "ema": ema, "config": TINY}, path)
+    return path

@@ -1,0 +1,154 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fabric_dataset
+from fabric_dataset import (
+    COUNT,
+    FAMILIES,
+    SHA256,
+    DataError,
+    family,
+    load_folder,
+    load_textiles,
+    pattern,
+)
+
+
+def test_lesson_set_is_the_recorded_one(tmp_path):
+    images = load_textiles(data=tmp_path)
+    folder = tmp_path / f"textiles_{COUNT}"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert images.shape == (COUNT, 64, 64, 3) and images.dtype == np.uint8
+    assert manifest["count"] == COUNT == len(list(folder.glob("*.png")))
+    assert manifest["sha256"] == SHA256
+    assert manifest["families"].keys() == FAMILIES.keys()
+    assert len(FAMILIES) >= 6 and min(manifest["families"].values()) > COUNT // 10
+    for name, count in manifest["families"].items():
+        assert len(list(folder.glob(f"*_{name}.png"))) == count
+    np.testing.assert_array_equal(images[17], pattern(17))
+
+
+def test_second_load_reads_what_the_first_drew(tmp_path, monkeypatch):
+    first = load_textiles(20, data=tmp_path)
+    monkeypatch.setattr(fabric_dataset, "pattern", None)  # must not be called
+    np.testing.assert_array_equal(load_textiles(20, data=tmp_path), first)
+
+
+def test_changed_textiles_are_drawn_anew(tmp_path):
+    first = load_textiles(10, data=tmp_path)
+    path = tmp_path / "textiles_10" / f"000003_{family(3)}.png"
+    Image.new("RGB", (64, 64)).save(path)
+    np.testing.assert_array_equal(load_textiles(10, data=tmp_path), first)
+
+
+def test_no_two_textiles_are_alike():
+    images = np.stack([pattern(seed) for seed in range(200)]).reshape(200, -1)
+    images = images.astype(float)
+    for i in range(1, 200):
+        assert np.abs(images[:i] - images[i]).mean(axis=1).min() > 2
+
+
+def png(image, **options):
+    return _encode(image, "PNG", **options)
+
+
+def _encode(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def load_one(tmp_path, name, data):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / name).write_bytes(data)
+    images, skipped = load_folder(folder)
+    assert not skipped and images.shape == (1, 64, 64, 3)
+    return images[0]
+
+
+RED = (200, 40, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_become_white(tmp_path, mode):
+    image = Image.new("RGBA", (80, 80), (*RED, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 80, 40))
+    if mode == "P":
+        data = png(image.quantize(4))
+    else:
+        data = png(image.convert(mode))
+    out = load_one(tmp_path, "a.png", data)
+    assert (out[:28] == 255).all()
+    assert (out[36:] < 210).all()
+
+
+def test_palette_grey_and_cmyk_keep_their_colours(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    red = Image.new("RGB", (70, 70), RED)
+    (folder / "a_palette.gif").write_bytes(_encode(red, "GIF"))
+    (folder / "b_grey.png").write_bytes(png(Image.new("L", (70, 70), 90)))
+    (folder / "c_cmyk.tif").write_bytes(_encode(red.convert("CMYK"), "TIFF"))
+    images, skipped = load_folder(folder)
+    assert not skipped
+    for image, colour in zip(images, [RED, (90, 90, 90), RED], strict=True):
+        assert np.abs(image.astype(int) - colour).max() <= 2
+
+
+def test_16_bit_is_scaled_and_not_clipped(tmp_path):
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16)
+    data = png(Image.fromarray(np.tile(ramp, (64, 1))))
+    out = load_one(tmp_path, "deep.png", data)
+    assert np.abs(out[10, :, 0] - ramp / 257).max() <= 1
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    image = Image.new("RGB", (90, 90), "white")
+    image.paste(RED, (0, 0, 90, 45))  # red on top
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees: red on the right
+    data = _encode(image, "JPEG", exif=exif, quality=95)
+    out = load_one(tmp_path, "turned.JPG", data).astype(int)
+    assert np.abs(out[:, 36:] - RED).mean() < 4
+    assert np.abs(out[:, :28] - 255).mean() < 4
+
+
+def test_middle_square_of_a_wide_picture(tmp_path):
+    image = Image.new("RGB", (5000, 20), "white")
+    image.paste(RED, (2490, 0, 2510, 20))
+    out = load_one(tmp_path, "wide.png", png(image)).astype(int)
+    assert np.abs(out - RED).max() <= 2
+
+
+def test_one_pixel(tmp_path):
+    out = load_one(tmp_path, "dot.png", png(Image.new("RGB", (1, 1), RED)))
+    assert (out == RED).all()
+
+
+def test_unreadable_files_are_skipped_and_named(tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "deep" / "er").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    jpeg = _encode(Image.fromarray(noise), "JPEG")
+    (folder / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (folder / "text.png").write_text("not a picture")
+    (folder / "notes.txt").write_text("no picture by its name")
+    (folder / ".hidden.png").write_text("left by the system")
+    (folder / "deep" / "er" / "GOOD.JPEG").write_bytes(jpeg)
+    images, skipped = load_folder(folder)
+    assert len(images) == 1
+    assert sorted(path.name for path, _ in skipped) == ["cut.jpg", "text.png"]
+    assert all(reason for _, reason in skipped)
+
+
+def test_no_folder_and_no_pictures_say_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="is not a folder"):
+        load_folder(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"No readable picture .* Put JPEG"):
+        load_folder(tmp_path / "empty")
