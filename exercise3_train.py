@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
-from fabric_dataset import COUNT, load_folder, load_textiles
+from fabric_dataset import COUNT, draw_textiles, load_folder
 from fabric_diffusion import (
     LESSON_CONFIG,
     ROOT,
@@ -84,11 +84,11 @@ WARM_UP = 200  # steps until the learning rate is reached
 def draw_batch(images, step, size, timesteps, flips):
     """The batch that belongs to a step: x_0 (B, 3, H, W) in [0, 1], t (B,), noise.
 
-    images: (N, 3, H, W) uint8 on the device. flips: mirror every second one. All that is random is a function of
-    the step alone, so a run that was stopped goes on exactly as if it had not been.
-    Each epoch sees every picture once; the timesteps of a batch are spread evenly
-    over 0..T-1 behind one random offset, which steadies the loss (Kingma et al.
-    2021, section 4.3).
+    images: (N, 3, H, W) uint8 on the device. flips: mirror pictures by chance.
+    All that is random is a function of the step alone, so a run that was stopped
+    goes on exactly as if it had not been. Each epoch sees every picture once; the
+    timesteps of a batch are spread evenly over 0..T-1 behind one random offset,
+    which steadies the loss (Kingma et al. 2021, section 4.3).
     """
     device = images.device
     epoch, place = divmod(step, len(images) // size)
@@ -159,8 +159,9 @@ def train(args):
 
     accelerator = Accelerator(mixed_precision=precision(), cpu=args.device == "cpu")
     device = accelerator.device
-    images = torch.from_numpy(load_images(args, size)).permute(0, 3, 1, 2).to(device)
+    images = load_images(args, size).to(device)
 
+    torch.manual_seed(0)  # the same first weights in every run and process
     diffusion = build(config).to(device)
     ema = copy.deepcopy(diffusion).requires_grad_(False)
     optimizer = torch.optim.Adam(
@@ -270,10 +271,9 @@ def precision():
 
 
 def load_images(args, at_least):
-    """The pictures to train on, (N, 64, 64, 3) uint8; prints what was found."""
-    images, skipped = (
-        load_folder(args.data) if args.data else (load_textiles(args.textiles), [])
-    )
+    """The pictures to train on, (N, 3, H, W) uint8; prints what was found."""
+    folder = args.data or draw_textiles(args.textiles)
+    images, skipped = load_folder(folder, IMAGE_SIZE)
     print(f"Found {len(images)} images in dataset")
     for path, reason in skipped:
         print(f"  skipped {path}: {reason}")
@@ -282,7 +282,7 @@ def load_images(args, at_least):
             f"{len(images)} images are fewer than one batch of {at_least}. Add "
             "pictures (1,000 make a good start) or lower BATCH_SIZE."
         )
-    return images
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def main(argv=None):
@@ -302,7 +302,7 @@ def main(argv=None):
     if not (args.verify or args.train):
         parser.error("say --verify or --train")
     if args.verify:
-        images = torch.from_numpy(load_images(args, 1)[:9]).permute(0, 3, 1, 2) / 255
+        images = load_images(args, 1)[:9] / 255
         save_image(upscale(make_grid(images), 4), Path("training_samples_grid.png"))
         print("Wrote training_samples_grid.png.")
     if args.train:

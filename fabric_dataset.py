@@ -11,8 +11,8 @@ Every drawing is made on a grid four times finer and averaged down. Only sums,
 products, square roots and comparisons are used, so that a seed gives the same
 bytes on every machine.
 
-`load_textiles` and `load_folder` are the two sources of training pictures, and the
-first is a folder like any other once it is drawn.
+`draw_textiles` puts them into a folder, and `load_folder` reads that or any other
+folder of pictures.
 """
 
 import hashlib
@@ -466,43 +466,29 @@ class DataError(SystemExit):
     """No usable pictures. Uncaught, it prints its sentence and exits with code 1."""
 
 
-def load_textiles(count=COUNT, data=DATA):
-    """The first `count` cloths: (count, 64, 64, 3) uint8.
+def draw_textiles(count=COUNT, data=DATA):
+    """The folder that holds the cloths of seeds 0 to count - 1, drawn if need be.
 
-    Drawn once, in about 10 seconds a thousand, into data/textiles_<count>, as PNG
-    files named by seed and family beside a manifest.json with the count, the
-    pictures of each family and a SHA-256 of the pixels; read from there later.
+    PNG files named by seed and family, beside a manifest.json with the count, the
+    pictures of each family and a SHA-256 of all pixels. Drawing takes about 10
+    seconds a thousand, once. An interrupted drawing leaves no such folder.
     """
-    folder = Path(data) / f"textiles_{count}"
-    manifest = folder / "manifest.json"
-    if manifest.exists():
-        images, _ = load_folder(folder)
-        if _digest(images) == json.loads(manifest.read_text())["sha256"]:
-            return images
-        print(f"{folder} has changed since it was drawn: drawing it anew.")
-
-    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    folder = Path(data) / f"textiles_{SHA256[:8]}_{count}"
+    if folder.is_dir():
+        return folder
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    digest, families = hashlib.sha256(), dict.fromkeys(FAMILIES, 0)
     for seed in tqdm(range(count), desc="Drawing textiles", disable=None):
-        images[seed] = pattern(seed)
-        name = f"{seed:06d}_{family(seed)}.png"
-        Image.fromarray(images[seed]).save(partial / name, compress_level=1)
-    families = [family(seed) for seed in range(count)]
-    summary = {
-        "count": count,
-        "families": {name: families.count(name) for name in FAMILIES},
-        "sha256": _digest(images),
-    }
-    (partial / manifest.name).write_text(json.dumps(summary, indent=2))
-    shutil.rmtree(folder, ignore_errors=True)
+        image, name = pattern(seed), family(seed)
+        Image.fromarray(image).save(partial / f"{seed:06d}_{name}.png")
+        digest.update(image.tobytes())
+        families[name] += 1
+    manifest = {"count": count, "families": families, "sha256": digest.hexdigest()}
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2))
     os.replace(partial, folder)
-    return images
-
-
-def _digest(images):
-    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+    return folder
 
 
 def load_folder(folder, size=SIZE):

@@ -231,7 +231,7 @@ def read_checkpoint(path):
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error):
+        if "unsupported global" in str(error).lower():
             raise UserError(
                 f"{path} wants to run code while it is loaded, which weights never "
                 "need: refused. Do not use files from where this one came from."

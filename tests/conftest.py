@@ -3,6 +3,8 @@ import torch
 
 from fabric_diffusion import LESSON_CONFIG, build
 
+torch.set_num_threads(1)  # tiny networks only lose by sharing their work
+
 TINY = LESSON_CONFIG | {
     "dim": 8,
     "dim_mults": (1, 2),

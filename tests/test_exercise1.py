@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+import exercise1_generate
+
+
+def pixels(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_writes_a_grid_and_sixteen_files(tiny_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    exercise1_generate.main(
+        [
+            "--steps",
+            "2",
+            "--checkpoint",
+            str(tiny_file),
+            "--device",
+            "cpu",
+            "--out",
+            str(out),
+        ]
+    )
+    names = sorted(path.name for path in (out / "generated_samples").iterdir())
+    assert names == [f"fabric_{i:04d}.png" for i in range(16)]
+    assert pixels(out / "generated_samples" / "fabric_0000.png").shape == (64, 64, 3)
+    assert pixels(out / "exercise1_output.png").shape == (1064, 1064, 3)
+    assert "16 files" in capsys.readouterr().out
+
+
+def test_flags_and_config_change_the_pictures(tiny_file, tmp_path, monkeypatch):
+    def first(folder, *flags):
+        monkeypatch.chdir(tmp_path)
+        exercise1_generate.main(
+            ["--checkpoint", str(tiny_file), "--device", "cpu", "--out", folder, *flags]
+        )
+        return pixels(tmp_path / folder / "generated_samples" / "fabric_0000.png")
+
+    monkeypatch.setattr(exercise1_generate, "SAMPLING_STEPS", 3)
+    monkeypatch.setattr(exercise1_generate, "NUM_SAMPLES", 2)
+    plain = first("a")
+    assert len(list((tmp_path / "a" / "generated_samples").iterdir())) == 2
+    assert (first("b") == plain).all()
+    for i, flags in enumerate(
+        [
+            ("--seed", "7"),
+            ("--steps", "2"),
+            ("--sampler", "ddpm"),
+            ("--sampler", "dpmpp"),
+        ]
+    ):
+        assert (first(f"flag{i}", *flags) != plain).any(), flags
+    # the second picture of one seed is the first of the next
+    second = pixels(tmp_path / "a" / "generated_samples" / "fabric_0001.png")
+    assert (first("c", "--seed", "43") == second).all()
+    monkeypatch.setattr(exercise1_generate, "RANDOM_SEED", 43)
+    assert (first("d") == second).all()
+    monkeypatch.setattr(exercise1_generate, "SAMPLER", "ddpm")
+    assert (first("e") != second).any()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--steps", "0"),
+        ("--steps", "1001"),
+        ("--steps", "many"),
+        ("--seed", "-1"),
+        ("--sampler", "euler"),
+        ("--colour", "red"),
+    ],
+)
+def test_wrong_usage_is_named_and_exits_with_2(flags, capsys):
+    with pytest.raises(SystemExit) as caught:
+        exercise1_generate.main(flags)
+    assert caught.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+def test_wrong_config_is_named_like_a_wrong_flag(monkeypatch, capsys):
+    monkeypatch.setattr(exercise1_generate, "SAMPLING_STEPS", 5000)
+    with pytest.raises(SystemExit):
+        exercise1_generate.main([])
+    assert "5000 is not a whole number from 1 to 1000" in capsys.readouterr().err
+
+
+def test_help_is_the_docstring(capsys):
+    with pytest.raises(SystemExit):
+        exercise1_generate.main(["--help"])
+    assert exercise1_generate.__doc__.strip() in capsys.readouterr().out

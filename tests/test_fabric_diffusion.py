@@ -1,0 +1,322 @@
+import io
+import os
+import pickle
+
+import pytest
+import torch
+from conftest import TINY
+from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
+
+import fabric_diffusion
+from fabric_diffusion import (
+    EMBEDDED_WEIGHTS,
+    LESSON_CONFIG,
+    SAMPLERS,
+    FabricUnet,
+    UserError,
+    build,
+    denoise,
+    draw_noise,
+    find_checkpoint,
+    load_diffusion,
+    milestones,
+    pick_device,
+    replacing,
+)
+
+
+def lit(diffusion):
+    """`diffusion` with random weights in its last layer, so that it draws something."""
+    torch.manual_seed(1)
+    torch.nn.init.normal_(diffusion.model.final_conv.weight, std=0.3)
+    return diffusion
+
+
+# --- The network ------------------------------------------------------------
+
+
+def test_patch_one_is_the_librarys_unet():
+    ours, theirs = FabricUnet(8, (1, 2), (False, True)), Unet(8, dim_mults=(1, 2))
+    theirs.load_state_dict(ours.state_dict())
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 900])
+    torch.testing.assert_close(ours(x, t), theirs(x, t))
+
+
+def test_patches_are_cut_and_put_back_in_place():
+    unet = FabricUnet(8, (1, 2), (False, True), patch=4)
+    rearranged = []
+    unet.init_conv.register_forward_pre_hook(lambda _, args: rearranged.append(*args))
+    x = torch.randn(2, 3, 16, 16)
+    assert unet(x, torch.tensor([3, 900])).shape == x.shape
+    torch.testing.assert_close(
+        rearranged[0][0, :16, 1, 2], x[0, 0, 4:8, 8:12].flatten()
+    )
+
+
+def test_lesson_model_has_the_parameters_the_lesson_names():
+    assert sum(p.numel() for p in build(LESSON_CONFIG).parameters()) == 35_711_491
+
+
+# --- Samplers against the library -------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["pred_noise", "pred_v"])
+@pytest.mark.parametrize("steps", [1, 7, 30, 49])
+def test_ddim_equals_the_library(objective, steps):
+    config = TINY | {"timesteps": 50, "objective": objective, "image_size": 16}
+    ours = lit(build(config))
+    library = GaussianDiffusion(
+        ours.model,
+        image_size=16,
+        timesteps=50,
+        sampling_timesteps=steps,
+        objective=objective,
+        beta_schedule="linear",
+    )
+    torch.manual_seed(5)  # the library draws its starting noise itself
+    expected = library.ddim_sample((3, 3, 16, 16))
+    torch.manual_seed(5)
+    noise = torch.randn(3, 3, 16, 16)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(denoise(ours, noise, steps), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("timesteps", [30, 200])
+def test_ddpm_equals_the_librarys_ancestral_chain(timesteps):
+    config = TINY | {"timesteps": timesteps, "image_size": 16}
+    diffusion = lit(build(config))
+    torch.manual_seed(9)
+    expected = diffusion.p_sample_loop((1, 3, 16, 16))
+    out = denoise(diffusion, draw_noise([9], 16), timesteps, "ddpm", seeds=[9])
+    torch.testing.assert_close(out, expected, atol=1e-4, rtol=0)
+
+
+def test_all_steps_of_ddim_stay_deterministic(tiny):
+    noise = draw_noise([1], 16)
+    a, b = (denoise(lit(tiny), noise, 1000) for _ in range(2))
+    assert torch.equal(a, b)
+
+
+# --- Seeds, batches, steps --------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_seed_names_a_picture_whatever_its_batch(tiny, sampler):
+    seeds, steps = list(range(42, 58)), 10
+    noise = draw_noise(seeds, 16)
+    whole = denoise(lit(tiny), noise, steps, sampler, seeds)
+    fives = denoise(tiny, noise, steps, sampler, seeds, batch_size=5)
+    alone = denoise(tiny, draw_noise([42], 16), steps, sampler, [42])
+    assert whole[0].std() > 0.05 and (whole[0] - whole[1]).abs().max() > 0.05
+    torch.testing.assert_close(fives, whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(alone[0], whole[0], atol=1e-4, rtol=0)
+
+
+def test_noise_depends_on_its_own_seed_alone():
+    noise = draw_noise([3, 42, 5])
+    assert noise.shape == (3, 3, 64, 64)
+    assert torch.equal(noise[1], draw_noise([42])[0])
+    assert abs(noise.std() - 1) < 0.02 and abs(noise.mean()) < 0.02
+
+
+def test_on_step_sees_every_state(tiny):
+    states = []
+    noise = draw_noise([1, 2, 3], 16)
+    images = denoise(
+        lit(tiny),
+        noise,
+        5,
+        on_step=lambda first, t, x, x_0: states.append((first, t, x, x_0)),
+        batch_size=2,
+    )
+    assert [(first, t) for first, t, *_ in states] == [
+        (first, t) for first in (0, 2) for t in (999, 799, 599, 399, 199)
+    ]
+    assert torch.equal(states[0][2], noise[:2])
+    torch.testing.assert_close((states[-1][3] + 1) / 2, images[2:])
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_impossible_step_counts_are_refused(tiny, steps):
+    with pytest.raises(UserError, match=f"{steps} steps asked for"):
+        denoise(tiny, draw_noise([1], 16), steps)
+
+
+# --- Which file -------------------------------------------------------------
+
+
+def test_newest_milestone_is_told_by_number(tmp_path):
+    for name in ("model-9.pt", "model-20.pt", "model-best.pt", "sample-99.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in milestones(tmp_path)] == ["model-9.pt", "model-20.pt"]
+
+
+def test_own_weights_before_milestones_before_embedded(tmp_path, monkeypatch):
+    monkeypatch.setattr(fabric_diffusion, "OWN_WEIGHTS", tmp_path / "own.pt")
+    monkeypatch.setattr(milestones, "__defaults__", (tmp_path,))
+    assert find_checkpoint() == EMBEDDED_WEIGHTS
+    (tmp_path / "model-3.pt").touch()
+    assert find_checkpoint() == tmp_path / "model-3.pt"
+    (tmp_path / "own.pt").touch()
+    assert find_checkpoint() == tmp_path / "own.pt"
+    assert find_checkpoint("named.pt").name == "named.pt"
+
+
+# --- What loads -------------------------------------------------------------
+
+
+def same_picture(path, expected):
+    out = denoise(load_diffusion(path, "cpu"), draw_noise([3], 16), 4)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+
+
+def test_our_own_file(tiny_file, tiny, capsys):
+    same_picture(tiny_file, denoise(tiny, draw_noise([3], 16), 4))
+    count = sum(p.numel() for p in tiny.parameters())
+    line = f"Model: tiny.pt, step 7, {count:,} parameters, on cpu\n"
+    assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize("objective", ["pred_noise", "pred_v", "pred_x0"])
+@pytest.mark.parametrize("min_snr", [False, True])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_file_of_the_librarys_trainer(tmp_path, objective, min_snr, schedule):
+    from PIL import Image
+
+    (tmp_path / "pictures").mkdir()
+    for i in range(100):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / "pictures" / f"{i}.png")
+    torch.manual_seed(0)
+    diffusion = GaussianDiffusion(
+        Unet(16, dim_mults=(1, 2, 3)),
+        image_size=16,
+        timesteps=300,
+        objective=objective,
+        beta_schedule=schedule,
+        min_snr_loss_weight=min_snr,
+    )
+    trainer = Trainer(
+        lit(diffusion),
+        str(tmp_path / "pictures"),
+        calculate_fid=False,
+        results_folder=str(tmp_path / "results"),
+    )
+    trainer.save(1)
+    diffusion.sampling_timesteps = 4
+    torch.manual_seed(3)
+    expected = diffusion.ddim_sample((1, 3, 16, 16))
+    same_picture(tmp_path / "results" / "model-1.pt", expected)
+
+
+def test_bare_state_dicts(tmp_path, capsys):
+    diffusion = lit(build(LESSON_CONFIG | {"dim": 8, "dim_mults": (1, 2, 3, 4)}).eval())
+    expected = denoise(diffusion, draw_noise([3], 16), 4)
+    torch.save(diffusion.state_dict(), tmp_path / "diffusion.pt")
+    same_picture(tmp_path / "diffusion.pt", expected)
+    assert "taken to predict" not in capsys.readouterr().out
+    torch.save(diffusion.model.state_dict(), tmp_path / "unet.pt")
+    same_picture(tmp_path / "unet.pt", expected)
+    assert "taken to predict noise" in capsys.readouterr().out
+
+
+def test_half_precision_weights_are_used_in_full(tiny, tmp_path):
+    state = {
+        f"ema_model.{k}": v.half() if k.startswith("model.") else v
+        for k, v in lit(tiny).state_dict().items()
+    }
+    torch.save({"ema": state, "config": TINY}, tmp_path / "half.pt")
+    diffusion = load_diffusion(tmp_path / "half.pt", "cpu")
+    assert all(p.dtype == torch.float32 for p in diffusion.parameters())
+    a, b = (denoise(d, draw_noise([3], 16), 4) for d in (diffusion, tiny))
+    torch.testing.assert_close(a, b, atol=0.01, rtol=0)
+
+
+# --- What does not ----------------------------------------------------------
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def zipped(thing):
+    buffer = io.BytesIO()
+    torch.save(thing, buffer)
+    return buffer.getvalue()
+
+
+BAD_FILES = {
+    "truncated": (
+        zipped({"a": torch.zeros(1000)})[:2500],
+        "cut short .2,500 bytes.*fetch",
+    ),
+    "empty": (b"", "cut short .0 bytes"),
+    "text": (b"<!DOCTYPE html><p>Not found", "is not a checkpoint"),
+    "zip": (b"PK\x05\x06" + bytes(18), "is not a checkpoint"),
+    "pickled bomb": (pickle.dumps(Bomb(), protocol=2), "wants to run code.*refused"),
+    "zipped bomb": (zipped({"model": Bomb()}), "wants to run code.*refused"),
+    "a tensor": (zipped(torch.zeros(3)), "is not a checkpoint"),
+    "other weights": (
+        zipped({"fc.weight": torch.zeros(3)}),
+        "not those of this lesson",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_files_end_in_one_sentence(kind, tmp_path):
+    content, sentence = BAD_FILES[kind]
+    path = tmp_path / "bad.pt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"bad.pt.*{sentence}") as caught:
+        load_diffusion(path, "cpu")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_missing_file_and_device():
+    with pytest.raises(UserError, match=r"nowhere.pt does not exist\. Leave"):
+        load_diffusion("nowhere.pt", "cpu")
+    for device in ("tpu", "mps" if not torch.backends.mps.is_available() else "xla"):
+        with pytest.raises(UserError, match=f"'{device}' is not available"):
+            pick_device(device)
+
+
+@pytest.mark.parametrize("change", ["shape", "missing", "extra"])
+def test_weights_that_do_not_fit_name_the_tensor(tiny, tmp_path, change):
+    state = {f"ema_model.{k}": v for k, v in tiny.state_dict().items()}
+    name = "model.mid_block1.block1.proj.weight"
+    if change == "shape":
+        state[f"ema_model.{name}"] = torch.zeros(5, 6, 3, 3)
+    elif change == "missing":
+        del state[f"ema_model.{name}"]
+    else:
+        name = "model.class_embedding.weight"
+        state[f"ema_model.{name}"] = torch.zeros(5, 6)
+    torch.save({"ema": state, "config": TINY}, tmp_path / "odd.pt")
+    has = {"shape": r"\(5, 6, 3, 3\)", "missing": "None", "extra": r"\(5, 6\)"}[change]
+    with pytest.raises(UserError, match=f"odd.pt.*{name} has shape {has}, expected"):
+        load_diffusion(tmp_path / "odd.pt", "cpu")
+
+
+# --- Files that replace others ----------------------------------------------
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "folder" / "picture.png"
+    with replacing(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"Cannot write .*picture.png"),
+        replacing(tmp_path / "file" / "picture.png"),
+    ):
+        pass

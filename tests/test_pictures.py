@@ -1,0 +1,127 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from generate_ddpm_morph import (
+    lerp,
+    make_grid,
+    save_gif,
+    save_image,
+    slerp,
+    to_uint8,
+    upscale,
+)
+
+
+def test_grid_is_square_enough_and_in_reading_order():
+    images = torch.arange(7.0).reshape(7, 1, 1, 1).expand(7, 3, 5, 5) / 10
+    grid = make_grid(images, padding=2)
+    assert grid.shape == (3, 3 * 7 + 2, 3 * 7 + 2)  # ceil(sqrt(7)) = 3 columns
+    assert grid[0, 0, 0] == 1.0
+    for i in range(7):
+        assert torch.isclose(
+            grid[0, 4 + 7 * (i // 3), 4 + 7 * (i % 3)], images[i, 0, 0, 0]
+        )
+    assert make_grid(images, columns=7).shape[1:] == (5 + 4, 7 * 7 + 2)
+
+
+def test_upscale_keeps_range_and_place():
+    images = torch.zeros(2, 3, 4, 4)
+    images[:, :, :2] = 1
+    big = upscale(images, 8)
+    assert big.shape == (2, 3, 32, 32) and upscale(images[0], 8).shape == (3, 32, 32)
+    assert big.min() == 0 and big.max() == 1
+    assert big[:, :, :12].min() > 0.9 and big[:, :, 20:].max() < 0.1
+
+
+def test_png_holds_the_rounded_picture(tmp_path):
+    image = torch.rand(3, 6, 9)
+    save_image(image, tmp_path / "deep" / "a.png")
+    read = np.asarray(Image.open(tmp_path / "deep" / "a.png"))
+    assert read.shape == (6, 9, 3)
+    assert np.abs(read / 255 - image.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
+    assert to_uint8(
+        torch.tensor([-1.0, 2.0]).reshape(2, 1, 1, 1)
+    ).flatten().tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("fps", [1, 7, 8, 12, 24, 29.97, 30, 50])
+def test_gif_lasts_as_long_as_it_should(tmp_path, fps):
+    frames = torch.rand(25, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    save_gif(frames, tmp_path / "a.gif", fps)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 25 and gif.info["loop"] == 0
+        durations = []
+        for i in range(25):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+    assert abs(sum(durations) - 1000 * 25 / fps) <= 10
+    assert max(durations) - min(durations) <= 10
+
+
+def test_gif_faster_than_browsers_play_is_refused(tmp_path):
+    for fps in (0, -1, 51):
+        with pytest.raises(ValueError, match="at most 50"):
+            save_gif(torch.rand(2, 3, 8, 8), tmp_path / "a.gif", fps)
+    assert not list(tmp_path.iterdir())
+
+
+def noise(seed, n=3):
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_slerp_end_points_are_exact():
+    a, b = noise(1), noise(2) * 3
+    assert torch.equal(slerp(0, a, b), a) and torch.equal(slerp(1.0, a, b), b)
+    t = np.array([0.0, 0.5, 1.0])
+    path = slerp(t, a[:1], b[:1])
+    assert torch.equal(path[0], a[0]) and torch.equal(path[2], b[0])
+
+
+def test_slerp_follows_the_closed_form_on_the_circle():
+    a, b = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    a[0, 0, 0, 0], b[0, 1, 0, 0] = 2.0, 2.0  # at a right angle
+    for t in (0.2, 0.5, 0.9):
+        out = slerp(t, a, b)
+        assert out[0, 0, 0, 0].item() == pytest.approx(2 * math.cos(t * math.pi / 2))
+        assert out[0, 1, 0, 0].item() == pytest.approx(2 * math.sin(t * math.pi / 2))
+
+
+def test_slerp_treats_each_picture_alone():
+    a, b = noise(1), noise(2)
+    t = torch.tensor([0.3, 0.5, 0.8])
+    together = slerp(t, a, b)
+    for i in range(3):
+        torch.testing.assert_close(
+            together[i], slerp(t[i], a[i : i + 1], b[i : i + 1])[0]
+        )
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.5, -1.0, -2.0])
+def test_slerp_between_parallel_and_opposite_noise(factor):
+    a = noise(1)
+    path = [slerp(t, a, factor * a) for t in (0.25, 0.5, 0.75)]
+    for t, x in zip((0.25, 0.5, 0.75), path, strict=True):
+        length = (1 - t) + t * abs(factor)
+        assert torch.isfinite(x).all()
+        expected = length * a.flatten(1).norm(dim=1)
+        torch.testing.assert_close(
+            x.flatten(1).norm(dim=1), expected, rtol=1e-4, atol=0
+        )
+        if factor > 0:
+            torch.testing.assert_close(x, length * a, rtol=1e-4, atol=1e-5)
+
+
+def test_half_way_lerp_is_weak_and_slerp_is_not():
+    a, b = (
+        torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(s))
+        for s in (1, 2)
+    )
+    assert lerp(0.5, a, b).std().item() == pytest.approx(math.sqrt(0.5), abs=0.02)
+    assert slerp(0.5, a, b).std().item() == pytest.approx(1.0, abs=0.02)
+    torch.testing.assert_close(
+        lerp(np.array([0.0, 0.25]), a, b)[1], 0.75 * a[0] + 0.25 * b[0]
+    )

@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from PIL import Image
+
+import exercise3_train
+from exercise3_train import draw_batch, learning_rate, main
+from fabric_diffusion import LESSON_CONFIG, UserError, load_diffusion
+
+PRESET = {
+    "config": TINY | {"image_size": 16, "timesteps": 50},
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "decays": True,
+    "steps": 6,
+    "ema_decay": 0.9,
+    "save_every": 2,
+}
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """A folder to train in, with 13 small pictures and a preset that takes seconds."""
+    (tmp_path / "pictures").mkdir()
+    for i in range(13):
+        image = Image.new("RGB", (16, 16), (20 * i, 255 - 20 * i, 90))
+        image.save(tmp_path / "pictures" / f"{i:02d}.png")
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET)
+    monkeypatch.setattr(exercise3_train, "WARM_UP", 2)
+    monkeypatch.setattr(exercise3_train, "IMAGE_SIZE", 16)
+    return tmp_path
+
+
+def train(lab, out, *flags):
+    flags = ["--train", "--preset", "small", "--device", "cpu", *flags]
+    main([*flags, "--data", str(lab / "pictures"), "--out", str(lab / out)])
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_a_run_leaves_milestones_pictures_and_a_model_to_draw_with(lab, capsys):
+    train(lab, "run")
+    results = lab / "run" / "training_results"
+    for n in (1, 2, 3):
+        assert Image.open(results / f"sample-{n}.png").size[0] > 64
+        assert weights(results / f"model-{n}.pt")["step"] == 2 * n
+    lines = (results / "loss.csv").read_text().split()
+    assert lines[0] == "step,loss" and [x.split(",")[0] for x in lines[1:]] == list(
+        "246"
+    )
+    assert (results / "loss_curve.png").exists()
+    assert "Found 13 images in dataset" in capsys.readouterr().out
+    final = lab / "run" / "models" / "ddpm_african_fabrics.pt"
+    drawn = load_diffusion(final, "cpu").state_dict()
+    last = weights(results / "model-3.pt")
+    assert weights(final)["config"] == PRESET["config"]
+    for name, tensor in drawn.items():
+        assert torch.equal(tensor, last["ema"][f"ema_model.{name}"])
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(lab):
+    train(lab, "whole")
+    train(lab, "stopped")
+    results = lab / "stopped" / "training_results"
+    (results / "model-3.pt").unlink()
+    (results / "model-2.pt").unlink()
+    train(lab, "stopped")
+    a, b = (
+        weights(lab / run / "training_results" / "model-3.pt")
+        for run in ("whole", "stopped")
+    )
+    for kind in ("model", "ema"):
+        for name, tensor in a[kind].items():
+            assert torch.equal(tensor, b[kind][name]), name
+    texts = [
+        (lab / r / "training_results" / "loss.csv").read_text()
+        for r in ("whole", "stopped")
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_ema_is_the_average_it_claims_to_be(lab, monkeypatch):
+    """Replayed by hand from the weights that each step left behind."""
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"save_every": 1})
+    train(lab, "run")
+    files = [
+        weights(lab / "run" / "training_results" / f"model-{n}.pt") for n in range(1, 7)
+    ]
+    name = "model.init_conv.weight"
+    torch.manual_seed(0)
+    average = files[0]["ema"][f"ema_model.{name}"].clone()
+    for step, file in enumerate(files[1:], start=2):
+        decay = min(0.9, step / (step + 9))
+        average = decay * average + (1 - decay) * file["model"][name]
+    torch.testing.assert_close(files[-1]["ema"][f"ema_model.{name}"], average)
+
+
+def test_training_lowers_the_loss(lab, monkeypatch):
+    monkeypatch.setitem(
+        exercise3_train.PRESETS,
+        "small",
+        PRESET | {"steps": 120, "save_every": 40, "learning_rate": 5e-3},
+    )
+    train(lab, "run")
+    text = (lab / "run" / "training_results" / "loss.csv").read_text().split()[1:]
+    losses = [float(line.split(",")[1]) for line in text]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_another_preset_does_not_overwrite(lab, monkeypatch):
+    train(lab, "run")
+    before = (lab / "run" / "training_results" / "model-1.pt").read_bytes()
+    other = PRESET | {"config": PRESET["config"] | {"dim": 16}}
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", other)
+    with pytest.raises(UserError, match=r"another model .* --fresh"):
+        train(lab, "run")
+    assert (lab / "run" / "training_results" / "model-1.pt").read_bytes() == before
+    train(lab, "run", "--fresh")
+    kept = lab / "run" / "training_results" / "old-1"
+    assert (kept / "model-1.pt").read_bytes() == before
+    assert (kept / "loss.csv").exists()
+
+
+def test_batches(lab):
+    images = (
+        torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1).expand(10, 3, 4, 4)
+    )
+    batches = [draw_batch(images, step, 3, 1000, flips=False) for step in range(6)]
+    for epoch in (batches[:3], batches[3:]):  # 10 // 3 = 3 batches an epoch
+        seen = torch.cat([x_0[:, 0, 0, 0] for x_0, _, _ in epoch]) * 255
+        assert len(set(seen.round().tolist())) == 9  # no picture twice
+    for _, t, noise in batches:
+        assert t.dtype == torch.int64 and t.min() >= 0 and t.max() < 1000
+        assert len({int(third) for third in t * 3 // 1000}) == 3  # evenly spread
+        assert noise.shape == (3, 3, 4, 4)
+    again = draw_batch(images, 4, 3, 1000, flips=False)
+    assert all(torch.equal(a, b) for a, b in zip(again, batches[4], strict=True))
+
+
+def test_flips_mirror_about_half_of_the_pictures():
+    images = torch.arange(4, dtype=torch.uint8).expand(64, 3, 4, 4)
+    x_0, _, _ = draw_batch(images, 0, 64, 1000, flips=True)
+    mirrored = x_0[:, 0, 0, 0] > 0
+    assert 20 < mirrored.sum() < 44
+    assert torch.equal(x_0[mirrored][0], x_0[~mirrored][0].flip(-1))
+
+
+def test_learning_rate_warms_up_and_decays(lab):
+    assert learning_rate(PRESET, 0, 100) == pytest.approx(0.5e-3)
+    assert learning_rate(PRESET, 50, 100) == pytest.approx(0.5e-3)
+    assert learning_rate(PRESET, 99, 100) == pytest.approx(1e-5)
+    assert learning_rate(PRESET | {"decays": False}, 99, 100) == 1e-3
+
+
+def test_lesson_preset_is_the_lessons_model():
+    lesson = exercise3_train.PRESETS["lesson"]
+    assert lesson["config"] == LESSON_CONFIG | {"objective": "pred_v"}
+    assert (lesson["batch_size"], lesson["learning_rate"]) == (32, 8e-5)
+    assert (lesson["steps"], lesson["save_every"]) == (500_000, 25_000)
+
+
+def test_verify_counts_and_shows_the_data(lab, capsys):
+    (lab / "pictures" / "broken.png").write_text("no picture")
+    main(["--verify", "--data", str(lab / "pictures")])
+    out = capsys.readouterr().out
+    assert "Found 13 images in dataset" in out and "broken.png" in out
+    grid = np.asarray(Image.open("training_samples_grid.png"))
+    assert grid.shape == (4 * (3 * 18 + 2), 4 * (3 * 18 + 2), 3)
+
+
+def test_too_few_pictures_say_what_to_do(lab, monkeypatch):
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"batch_size": 14})
+    with pytest.raises(UserError, match=r"13 images are fewer than one batch of 14"):
+        train(lab, "run")
+
+
+def test_without_a_task_it_says_which_there_are(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "--verify or --train" in capsys.readouterr().err
