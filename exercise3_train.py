@@ -13,7 +13,9 @@ import argparse
 import copy
 import csv
 import math
+import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -185,6 +187,9 @@ def train(args):
         step = checkpoint["step"]
         print(f"Going on from {found[-1].name}, step {step:,}.")
     losses = read_losses(folder, step)
+    if total >= 5_000 and sys.platform == "linux" and shutil.which("g++"):
+        # Two minutes before the first step; then 1.4 times as fast on two cores.
+        diffusion.model.compile()
     model, optimizer = accelerator.prepare(diffusion, optimizer)
 
     def save():

@@ -1,6 +1,11 @@
-"""The pictures: blending noise, laying out grids, writing PNG and GIF files."""
+"""The pictures: blending noise, laying out grids, writing PNG and GIF files.
+
+Run as a script, it walks over the sphere of noise from pattern to pattern and back
+to the first, and writes visuals/ddpm_fabric_morph.gif.
+"""
 
 import math
+import time
 
 import imageio.v3 as iio
 import numpy as np
@@ -9,7 +14,24 @@ import torch.nn.functional as F
 import torchvision
 from PIL import Image
 
-from fabric_diffusion import replacing
+from fabric_diffusion import (
+    ROOT,
+    denoise,
+    draw_noise,
+    exercise_parser,
+    load_diffusion,
+    replacing,
+    run,
+)
+
+# --- CONFIG of the animation ------------------------------------------------
+
+KEYFRAME_SEEDS = (42, 123, 7, 2024)  # the patterns on the way
+DURATION = 8  # seconds for the whole loop
+FPS = 12  # frames a second, 1 to 50
+OUTPUT_SIZE = 256  # pixels a side; the model draws 64
+SAMPLING_STEPS = 25  # of the sampler below
+SAMPLER = "dpmpp"
 
 # --- Blending noise ---------------------------------------------------------
 
@@ -73,9 +95,10 @@ def make_grid(images, columns=None, padding=2):
 
 
 def upscale(images, factor):
-    """(..., 3, H, W) in [0, 1], each side `factor` (a whole number) times as long."""
+    """(..., 3, H, W) in [0, 1], each side `factor` times as long, rounded."""
     flat = images.reshape(-1, *images.shape[-3:])
-    big = F.interpolate(flat, scale_factor=factor, mode="bicubic").clamp(0, 1)
+    size = [round(side * factor) for side in images.shape[-2:]]
+    big = F.interpolate(flat, size, mode="bicubic", antialias=factor < 1).clamp(0, 1)
     return big.reshape(*images.shape[:-2], *big.shape[-2:])
 
 
@@ -112,3 +135,39 @@ def save_gif(frames, path, fps):
             duration=[int(d) for d in 10 * np.diff(ends)],  # milliseconds
             loop=0,
         )
+
+
+# --- The animation ----------------------------------------------------------
+
+
+def noise_loop(keyframes, count):
+    """A closed walk through `keyframes` (K, 3, H, W): (count, 3, H, W).
+
+    Between two keyframes it follows the great circle, slow at both ends, so that
+    each pattern is seen for a moment. The frame after the last is the first.
+    """
+    place = torch.arange(count, dtype=torch.float64) * len(keyframes) / count
+    start = place.floor().long()
+    t = place - start
+    eased = (1 - torch.cos(math.pi * t)) / 2
+    return slerp(eased, keyframes[start], keyframes.roll(-1, dims=0)[start])
+
+
+def main(argv=None):
+    parser = exercise_parser(__doc__, steps=SAMPLING_STEPS, sampler=SAMPLER)
+    parser.set_defaults(out=ROOT / "visuals")
+    args = parser.parse_args(argv)
+    started = time.perf_counter()
+
+    diffusion = load_diffusion(args.checkpoint, args.device)
+    keyframes = draw_noise(KEYFRAME_SEEDS, diffusion.image_size[0])
+    noise = noise_loop(keyframes, DURATION * FPS)
+    frames = denoise(diffusion, noise, args.steps, args.sampler)
+    path = args.out / "ddpm_fabric_morph.gif"
+    save_gif(upscale(frames, OUTPUT_SIZE / frames.shape[-1]), path, FPS)
+    seconds = time.perf_counter() - started
+    print(f"Wrote {path} ({len(frames)} frames, {DURATION} s long) in {seconds:.0f} s.")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,195 @@
+"""Exercise 2, Modify: turn one knob at a time and see what it does.
+
+    python exercise2_explore.py --goal 1    how many steps does a picture need?
+    python exercise2_explore.py --goal 2    what does the forward process do?
+    python exercise2_explore.py --goal 3    what does a seed decide?
+    python exercise2_explore.py --goal 4    how does a picture come out of noise?
+    python exercise2_explore.py --goal 5    does a better solver need fewer steps?
+
+Without --goal all five run. Predict, change a value in CONFIG, run, compare.
+"""
+
+import time
+
+import torch
+from matplotlib.figure import Figure
+
+from fabric_dataset import pattern
+from fabric_diffusion import (
+    denoise,
+    draw_noise,
+    exercise_parser,
+    load_diffusion,
+    replacing,
+    run,
+)
+from generate_ddpm_morph import save_gif, to_uint8, upscale
+
+# --- CONFIG -----------------------------------------------------------------
+
+SAMPLING_STEPS = 250  # goals 1, 3, 4: try 5, 20, 1000; time grows in proportion
+TIMESTEPS_TO_SHOW = [0, 100, 250, 500, 750, 999]  # goal 2: 0 is clean, 999 is noise
+RANDOM_SEED = 42  # goals 1 to 5: another seed, another pattern
+CAPTURE_TIMESTEPS = [999, 800, 600, 400, 200, 100, 50, 0]  # goal 4: any of 0 to 999
+SAMPLER = "dpmpp"  # goal 5 sets it against DDIM: "dpmpp" or "ddpm"
+
+STEP_LADDER = [10, 25, 50, 100]  # goal 1: your own step count is added
+SOLVER_STEPS = [5, 10, 20, 50]  # goal 5
+REFERENCE_STEPS = 1000  # goals 1 and 5: what few steps are measured against
+
+
+def main(argv=None):
+    # --- Setup --------------------------------------------------------------
+    parser = exercise_parser(
+        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
+    )
+    parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
+    args = parser.parse_args(argv)
+    for name in ("TIMESTEPS_TO_SHOW", "CAPTURE_TIMESTEPS"):
+        for t in globals()[name]:
+            if t not in range(1000):
+                parser.error(f"{name}: {t} is not a timestep from 0 to 999")
+    started = time.perf_counter()
+
+    # --- Load, once for all goals -------------------------------------------
+    goals = [args.goal] if args.goal else [1, 2, 3, 4, 5]
+    diffusion = None
+    if goals != [2]:  # the forward process needs no network
+        diffusion = load_diffusion(args.checkpoint, args.device)
+
+    # --- Explore ------------------------------------------------------------
+    explore = {
+        1: compare_steps,
+        2: show_forward_process,
+        3: compare_seeds,
+        4: show_reverse_process,
+        5: compare_samplers,
+    }
+    written = [name for goal in goals for name in explore[goal](diffusion, args)]
+    seconds = time.perf_counter() - started
+    print(f"Wrote {', '.join(written)} to {args.out.resolve()} in {seconds:.0f} s.")
+
+
+def timed(diffusion, noise, steps, sampler="ddim"):
+    """The pictures and the seconds they took."""
+    started = time.perf_counter()
+    images = denoise(diffusion, noise, steps, sampler)
+    return images, time.perf_counter() - started
+
+
+def compare_steps(diffusion, args):
+    """Goal 1: one noise, denoised in few and in many steps of DDIM."""
+    noise = draw_noise([args.seed], diffusion.image_size[0])
+    denoise(diffusion, noise, 2)  # the first call is slow: not to be measured
+    ladder = sorted({*STEP_LADDER, args.steps, REFERENCE_STEPS})
+    runs = {steps: timed(diffusion, noise, steps) for steps in ladder}
+    best = runs[REFERENCE_STEPS][0]
+    titles = [f"{steps} steps\n{runs[steps][1]:.1f} s" for steps in ladder]
+    images = [runs[steps][0][0] for steps in ladder]
+    differences = [(image - best[0]).abs() for image in images]
+    labels = ["picture", f"difference\nfrom {REFERENCE_STEPS}"]
+    draw_rows([images, differences], titles, labels, args, NAMES[1])
+    return [NAMES[1]]
+
+
+def show_forward_process(_, args):
+    """Goal 2: one picture and one noise, mixed as the forward process does."""
+    beta = torch.linspace(1e-4, 0.02, 1000)  # the lesson's linear schedule
+    alpha_bar = torch.cumprod(1 - beta, dim=0)
+    x_0 = torch.from_numpy(pattern(args.seed)).permute(2, 0, 1) / 127.5 - 1
+    noise = draw_noise([args.seed])[0]  # (3, 64, 64)
+    mixed = [
+        alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * noise
+        for t in TIMESTEPS_TO_SHOW
+    ]
+    titles = [f"t = {t}\nsignal {alpha_bar[t]:.1%}" for t in TIMESTEPS_TO_SHOW]
+    draw_rows([[(x_t + 1) / 2 for x_t in mixed]], titles, ["x_t"], args, NAMES[2])
+    return [NAMES[2]]
+
+
+def compare_seeds(diffusion, args):
+    """Goal 3: the same seed twice, and three others."""
+    size = diffusion.image_size[0]
+    seeds = [args.seed, args.seed + 1, args.seed + 2, args.seed + 3]
+    images = denoise(diffusion, draw_noise(seeds, size), args.steps)
+    again = denoise(diffusion, draw_noise([args.seed], size), args.steps)
+    difference = (images[0] - again[0]).abs().max().item()
+    # Batches of another size round differently in the seventh digit.
+    same = "identical" if difference < 1e-4 else f"different by {difference:.2g}"
+    print(f"Seed {args.seed}, drawn twice: the two pictures are {same}.")
+    titles = [f"seed {args.seed}\nonce", f"seed {args.seed}\nagain"]
+    titles += [f"seed {seed}\n" for seed in seeds[1:]]
+    row = [images[0], again[0], *images[1:]]
+    draw_rows([row], titles, ["picture"], args, NAMES[3])
+    return [NAMES[3]]
+
+
+def show_reverse_process(diffusion, args):
+    """Goal 4: what the sampler has in hand, and what the network sees in it."""
+    noise = draw_noise([args.seed], diffusion.image_size[0])
+    states = {}  # t -> x_t, predicted x_0
+
+    def remember(_, t, x_t, x_0):
+        states[t] = [(x[0].float().cpu().clamp(-1, 1) + 1) / 2 for x in (x_t, x_0)]
+
+    image = denoise(diffusion, noise, args.steps, on_step=remember)[0]
+    # DDIM skips timesteps: those it visited nearest to the ones asked for.
+    times = [min(states, key=lambda t: abs(t - asked)) for asked in CAPTURE_TIMESTEPS]
+    rows = [[states[t][row] for t in times] for row in (0, 1)]
+    titles = [f"t = {t}" for t in times]
+    draw_rows(rows, titles, ["x_t", "predicted\nx_0"], args, NAMES[4])
+
+    every = max(1, len(states) // 40)
+    frames = [torch.cat(states[t], dim=2) for t in sorted(states)[::-every]]
+    frames += 12 * [torch.cat([image, image], dim=2)]  # rest on the finished picture
+    save_gif(upscale(torch.stack(frames), 3), args.out / NAMES[6], fps=8)
+    return [NAMES[4], NAMES[6]]
+
+
+def compare_samplers(diffusion, args):
+    """Goal 5: DDIM and another solver, from one noise, at equal cost."""
+    noise = draw_noise([args.seed], diffusion.image_size[0])
+    best = denoise(diffusion, noise, REFERENCE_STEPS)[0]
+    samplers = list(dict.fromkeys(["ddim", args.sampler]))
+    rows = [
+        [*(denoise(diffusion, noise, n, s)[0] for n in SOLVER_STEPS), best]
+        for s in samplers
+    ]
+    titles = [
+        *(f"{steps} steps" for steps in SOLVER_STEPS),
+        f"DDIM,\n{REFERENCE_STEPS} steps",
+    ]
+    draw_rows(rows, titles, samplers, args, NAMES[5])
+    return [NAMES[5]]
+
+
+NAMES = {
+    1: "exercise2_sampling_comparison.png",
+    2: "forward_diffusion_demo.png",
+    3: "exercise2_seeds.png",
+    4: "reverse_diffusion_demo.png",
+    5: "exercise2_samplers.png",
+    6: "exercise2_denoising.gif",
+}
+
+
+def draw_rows(rows, titles, labels, args, name):
+    """Write rows of pictures (3, H, W), a title above each column, a label a row."""
+    height, width = len(rows), len(titles)
+    size = (1.5 * width + 0.7, 1.5 * height + 0.6)
+    figure = Figure(figsize=size, dpi=160, layout="constrained")
+    axes = figure.subplots(height, width, squeeze=False)
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            axes[i, j].imshow(to_uint8(image), interpolation="nearest")
+            axes[i, j].set(xticks=[], yticks=[])
+            axes[i, j].spines[:].set_visible(False)
+            if i == 0:
+                axes[i, j].set_title(titles[j], fontsize=11)
+        axes[i, 0].set_ylabel(labels[i], fontsize=11)
+    with replacing(args.out / name) as temporary:
+        figure.savefig(temporary)
+
+
+if __name__ == "__main__":
+    run(main)

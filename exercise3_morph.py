@@ -1,0 +1,135 @@
+"""Exercise 3, Create: blend two noises and watch one cloth turn into another.
+
+Fill in the two TODOs below, then run this file: it writes my_morph.gif. Run it
+before that, too: it says what is still missing, and what is wrong.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fabric_diffusion import (
+    UserError,
+    denoise,
+    draw_noise,
+    exercise_parser,
+    load_diffusion,
+    run,
+)
+from generate_ddpm_morph import save_gif, upscale
+
+# --- CONFIG -----------------------------------------------------------------
+
+SEED_A = 42  # where the morph begins: any seed whose pattern you like
+SEED_B = 123  # and where it ends
+NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer
+FPS = 8  # frames a second, 1 to 50
+OUTPUT_SIZE = 256  # pixels a side of the GIF; the model draws 64
+SAMPLING_STEPS = 25  # try 10, 50
+SAMPLER = "dpmpp"  # or "ddim"; "ddpm" adds fresh noise to each frame: try it once
+
+
+def blend_values(num_frames):
+    """How much of B is in each frame: (num_frames,) from 0 to 1, evenly spaced."""
+    # TODO 1: num_frames evenly spaced numbers, the first 0 and the last 1.
+    #         Hint: np.linspace.
+    values = ...
+    return values
+
+
+def blend(t, noise_a, noise_b):
+    """The noise of one frame, (1, 3, 64, 64): A where t = 0, B where t = 1."""
+    # TODO 2: linear interpolation (lerp): weigh A with 1 - t, B with t, and add.
+    blended = ...
+    return blended
+
+
+# --- From here on there is nothing to fill in -------------------------------
+
+
+def main(argv=None):
+    # --- Setup --------------------------------------------------------------
+    parser = exercise_parser(
+        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=SEED_A
+    )
+    args = parser.parse_args(argv)
+    for name, low, high in (
+        ("SEED_B", 0, 2**63 - 1),
+        ("NUM_FRAMES", 2, 1000),
+        ("FPS", 1, 50),
+        ("OUTPUT_SIZE", 16, 2048),
+    ):
+        if not low <= globals()[name] <= high:
+            parser.error(f"{name} is {globals()[name]}, not from {low} to {high}")
+    values = check_todos()
+    started = time.perf_counter()
+
+    # --- Load ---------------------------------------------------------------
+    diffusion = load_diffusion(args.checkpoint, args.device)
+
+    # --- Sample: all frames as one batch ------------------------------------
+    size = diffusion.image_size[0]
+    noise_a, noise_b = draw_noise([args.seed], size), draw_noise([SEED_B], size)
+    noise = torch.cat([blend(float(t), noise_a, noise_b) for t in values])
+    frames = denoise(diffusion, noise.float(), args.steps, args.sampler)
+
+    # --- Save ---------------------------------------------------------------
+    save_gif(upscale(frames, OUTPUT_SIZE / size), args.out / "my_morph.gif", FPS)
+    seconds = time.perf_counter() - started
+    print(
+        f"Wrote my_morph.gif ({len(frames)} frames, {len(frames) / FPS:.1f} s long) to "
+        f"{args.out.resolve()} in {seconds:.0f} s."
+    )
+
+
+def check_todos():
+    """Try both TODOs on small things; return the blend values, or say what is off."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+
+    def hint(number, text):
+        line = next(n for n, s in enumerate(lines, 1) if f"# TODO {number}" in s)
+        return UserError(f"TODO {number} ({Path(__file__).name}, line {line}) {text}")
+
+    def attempt(number, function, *arguments):
+        try:
+            result = function(*arguments)
+        except Exception as error:  # whatever a student may write
+            reason = f"{type(error).__name__}: {error}"
+            raise hint(number, f"stops with {reason}.") from None
+        if result is ...:
+            raise hint(number, "is still open: put your code in place of the dots.")
+        return result
+
+    values = attempt(1, blend_values, NUM_FRAMES)
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise hint(1, "must give numbers: an array from np.linspace.") from None
+    if values.shape != (NUM_FRAMES,):
+        text = (
+            f"has shape {values.shape}; it needs one number a frame: ({NUM_FRAMES},)."
+        )
+        raise hint(1, text)
+    if values[0] != 0 or values[-1] != 1:
+        text = f"runs from {values[0]:g} to {values[-1]:g}; it should run from 0 to 1."
+        raise hint(1, text)
+
+    a, b = draw_noise([1], 8), draw_noise([2], 8)
+    for t, end, name in ((0.0, a, "A"), (1.0, b, "B")):
+        blended = attempt(2, blend, t, a, b)
+        if not isinstance(blended, torch.Tensor) or blended.shape != a.shape:
+            shape = tuple(getattr(blended, "shape", ()))
+            text = f"gives shape {shape}; it should keep the shape of the noise, "
+            raise hint(2, f"{text}{tuple(a.shape)} in this check.")
+        if not torch.allclose(blended.float(), end, atol=1e-5):
+            text = (
+                f"does not give noise {name} at t = {t:g}. Which one has weight 1 - t?"
+            )
+            raise hint(2, text)
+    return values
+
+
+if __name__ == "__main__":
+    run(main)

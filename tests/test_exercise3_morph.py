@@ -1,0 +1,162 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import exercise3_morph
+from fabric_diffusion import ROOT, UserError, denoise, draw_noise
+from generate_ddpm_morph import lerp, slerp, upscale
+
+SOURCE = (ROOT / "exercise3_morph.py").read_text()
+README = (ROOT / "README.rst").read_text()
+
+
+def solution(marker):
+    """The code block of the README that follows a comment line."""
+    block = re.search(
+        rf"\.\. {marker}\n\n\.\. code-block:: python\n\n((?:   .*\n|\n)+)", README
+    )
+    return re.sub("^   ", "", block[1], flags=re.M).strip().splitlines()
+
+
+def filled(tmp_path, values="...", blended="...", header=()):
+    """A student's copy of the exercise, with code in place of the dots."""
+    text = SOURCE.replace("    values = ...", f"    values = {values}")
+    text = text.replace("    blended = ...", f"    blended = {blended}")
+    path = tmp_path / "exercise3_morph.py"
+    path.write_text(
+        "\n".join([*text.splitlines()[:7], *header, *text.splitlines()[7:]])
+    )
+    return path
+
+
+def run(path, *flags):
+    return subprocess.run(
+        [sys.executable, str(path), *flags],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_there_are_exactly_two_todos():
+    assert re.findall(r"# TODO \d", SOURCE) == ["# TODO 1", "# TODO 2"]
+    assert len(re.findall(r"= \.\.\.$", SOURCE, flags=re.M)) == 2
+
+
+RIGHT = {
+    "values": "np.linspace(0, 1, num_frames)",
+    "blended": "(1 - t) * noise_a + t * noise_b",
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "blended", "sentence"),
+    [
+        ("...", "...", r"TODO 1 .*line 36\) is still open"),
+        (RIGHT["values"], "...", r"TODO 2 .*line 44\) is still open"),
+        ("...", RIGHT["blended"], r"TODO 1 .* is still open"),
+        ("np.linspace(0, 1, 7)", RIGHT["blended"], r"TODO 1 .*shape \(7,\).*\(20,\)"),
+        ("np.linspace(0, 2, num_frames)", "...", r"TODO 1 .*from 0 to 2"),
+        ("np.linspace(1, 0, num_frames)", "...", r"TODO 1 .*from 1 to 0"),
+        ("np.linspase(0, 1, num_frames)", "...", r"TODO 1 .*stops with AttributeError"),
+        ("['a'] * num_frames", "...", r"TODO 1 .*must give numbers"),
+        ("None", "...", r"TODO 1 "),
+        (RIGHT["values"], "t * noise_a + (1 - t) * noise_b", r"TODO 2 .*not give noise A"),
+        (RIGHT["values"], "noise_a", r"TODO 2 .*not give noise B at t = 1"),
+        (RIGHT["values"], "noise_a[0]", r"TODO 2 .*shape \(3, 8, 8\).*\(1, 3, 8, 8\)"),
+        (RIGHT["values"], "t", r"TODO 2 .*shape \(\)"),
+        (RIGHT["values"], "noise_c", r"TODO 2 .*stops with NameError"),
+    ],
+)  # fmt: skip
+def test_open_and_wrong_todos_get_a_hint_before_anything_is_loaded(
+    tmp_path, monkeypatch, values, blended, sentence
+):
+    scope = {"__name__": "student", "__file__": str(filled(tmp_path, values, blended))}
+    exec(compile(Path(scope["__file__"]).read_text(), scope["__file__"], "exec"), scope)
+    scope["load_diffusion"] = None
+    with pytest.raises(UserError, match=sentence) as caught:
+        scope["main"]([])
+    assert "\n" not in str(caught.value)
+
+
+def test_unfilled_file_exits_with_1_and_no_traceback(tmp_path):
+    result = run(ROOT / "exercise3_morph.py")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "TODO 1 (exercise3_morph.py, line 36) is still open"
+    )
+    assert result.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("marker", "path_between"), [("solution", lerp), ("slerp challenge", slerp)]
+)
+def test_the_readmes_solutions_make_a_morph(
+    tmp_path, tiny, tiny_file, marker, path_between
+):
+    *header, values, blended = solution(marker)
+    path = filled(
+        tmp_path,
+        values.removeprefix("values = "),
+        blended.removeprefix("blended = "),
+        header,
+    )
+    result = run(
+        path, "--checkpoint", str(tiny_file), "--device", "cpu", "--steps", "3"
+    )
+    assert result.returncode == 0, result.stderr
+    noise = path_between(np.linspace(0, 1, 20), draw_noise([42]), draw_noise([123]))
+    expected = upscale(denoise(tiny, noise, 3, "dpmpp"), 4)
+    with Image.open(tmp_path / "my_morph.gif") as gif:
+        assert gif.n_frames == 20 and gif.size == (256, 256)
+        durations = []
+        for i in range(20):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+            frame = np.asarray(gif.convert("RGB")) / 255
+            error = np.abs(frame - expected[i].permute(1, 2, 0).numpy()).mean()
+            assert error < 0.08  # a palette of 256 colours
+        assert sum(durations) == 20 * 1000 // 8
+
+
+def test_config_changes_what_it_names(tmp_path, tiny_file, monkeypatch):
+    monkeypatch.setattr(exercise3_morph, "blend_values", lambda n: np.linspace(0, 1, n))
+    monkeypatch.setattr(exercise3_morph, "blend", lerp)
+
+    def morph(*flags):
+        exercise3_morph.main(
+            ["--checkpoint", str(tiny_file), "--device", "cpu", "--steps", "2", *flags]
+        )
+        with Image.open("my_morph.gif") as gif:
+            frames = []
+            for i in range(gif.n_frames):
+                gif.seek(i)
+                frames.append(np.asarray(gif.convert("RGB")).astype(int))
+            return frames, gif.info["duration"]
+
+    for name, value in (("NUM_FRAMES", 5), ("FPS", 20), ("OUTPUT_SIZE", 96)):
+        monkeypatch.setattr(exercise3_morph, name, value)
+    frames, duration = morph()
+    assert (len(frames), duration, frames[0].shape) == (5, 50, (96, 96, 3))
+    monkeypatch.setattr(exercise3_morph, "SEED_B", 7)
+    other, _ = morph()
+    change = [np.abs(a - b).mean() for a, b in zip(frames, other, strict=True)]
+    assert change[-1] > 4 * change[0]  # the palette, shared by all frames, changes too
+    started_elsewhere, _ = morph("--seed", "8")
+    assert np.abs(started_elsewhere[0] - other[0]).mean() > 4 * change[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("NUM_FRAMES", 1), ("FPS", 60), ("OUTPUT_SIZE", 0)]
+)
+def test_impossible_config_is_named(monkeypatch, capsys, name, value):
+    monkeypatch.setattr(exercise3_morph, name, value)
+    with pytest.raises(SystemExit) as caught:
+        exercise3_morph.main([])
+    assert caught.value.code == 2
+    assert f"{name} is {value}, not from" in capsys.readouterr().err
