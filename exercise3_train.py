@@ -36,6 +36,7 @@ from fabric_diffusion import (
     read_checkpoint,
     replacing,
     run,
+    save_weights,
 )
 from generate_ddpm_morph import make_grid, save_image, upscale
 
@@ -58,6 +59,7 @@ PRESETS = {
         "batch_size": BATCH_SIZE,
         "learning_rate": LEARNING_RATE,
         "decays": False,
+        "middle": False,
         "steps": TRAIN_STEPS,
         "ema_decay": EMA_DECAY,
         "save_every": SAVE_EVERY,
@@ -75,6 +77,7 @@ PRESETS = {
         "batch_size": 16,
         "learning_rate": 1e-3,
         "decays": True,
+        "middle": True,
         "steps": 14_000,
         "ema_decay": 0.999,
         "save_every": 1_000,
@@ -83,14 +86,16 @@ PRESETS = {
 WARM_UP = 200  # steps until the learning rate is reached
 
 
-def draw_batch(images, step, size, timesteps, flips):
+def draw_batch(images, step, size, timesteps, flips, middle=False):
     """The batch that belongs to a step: x_0 (B, 3, H, W) in [0, 1], t (B,), noise.
 
     images: (N, 3, H, W) uint8 on the device. flips: mirror pictures by chance.
     All that is random is a function of the step alone, so a run that was stopped
-    goes on exactly as if it had not been. Each epoch sees every picture once; the
-    timesteps of a batch are spread evenly over 0..T-1 behind one random offset,
-    which steadies the loss (Kingma et al. 2021, section 4.3).
+    goes on exactly as if it had not been. Each epoch sees every picture once. The
+    timesteps of a batch are spread evenly behind one random offset, which steadies
+    the loss (Kingma et al. 2021, section 4.3): over 0..T-1 as in Algorithm 1 of Ho
+    et al. (2020), or, if `middle`, half of them there and half over 3 to 45 % of T,
+    where noise and signal are in balance and most is to be learnt.
     """
     device = images.device
     epoch, place = divmod(step, len(images) // size)
@@ -102,9 +107,11 @@ def draw_batch(images, step, size, timesteps, flips):
         flip = torch.rand(size, 1, 1, 1, device=device, generator=rng) < 0.5
         x_0 = torch.where(flip, x_0.flip(-1), x_0)
     offset = torch.rand(1, device=device, generator=rng)
-    t = (offset + torch.arange(size, device=device) / size) % 1 * timesteps
+    u = (offset + torch.arange(size, device=device) / size) % 1
+    if middle:
+        u = torch.where(u < 0.5, 2 * u, 0.03 + (2 * u - 1) * 0.42)
     noise = torch.randn(x_0.shape, device=device, generator=rng)
-    return x_0, t.long(), noise
+    return x_0, (u * timesteps).long(), noise
 
 
 def learning_rate(preset, step, total):
@@ -223,7 +230,12 @@ def train(args):
         for k in range(GRADIENT_ACCUMULATE):
             number = step * GRADIENT_ACCUMULATE + k
             x_0, t, noise = draw_batch(
-                images, number, size, config["timesteps"], flips=bool(args.data)
+                images,
+                number,
+                size,
+                config["timesteps"],
+                flips=bool(args.data),
+                middle=preset["middle"],
             )
             loss = model(x_0, times=t, noise=noise) / GRADIENT_ACCUMULATE
             accelerator.backward(loss)
@@ -253,16 +265,6 @@ def train(args):
     path = args.out / "models" / "ddpm_african_fabrics.pt"
     save_weights(ema, config, step, path)
     print(f"Done: {step:,} steps. The exercises now draw with {path}.")
-
-
-def save_weights(ema, config, step, path, half=False):
-    """Write what sampling needs, and no more; half: network weights in 16 bits."""
-    weights = {
-        f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
-        for k, v in ema.state_dict().items()
-    }
-    with replacing(path) as temporary:
-        torch.save({"step": step, "ema": weights, "config": config}, temporary)
 
 
 def precision():

@@ -339,6 +339,16 @@ def load_diffusion(path=None, device="auto"):
     return diffusion
 
 
+def save_weights(diffusion, config, step, path, half=False):
+    """Write what sampling needs, and no more; half: network weights in 16 bits."""
+    weights = {
+        f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
+        for k, v in diffusion.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        torch.save({"step": step, "ema": weights, "config": config}, temporary)
+
+
 # --- Sample -----------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ PRESET = {
     "batch_size": 4,
     "learning_rate": 1e-3,
     "decays": True,
+    "middle": False,
     "steps": 6,
     "ema_decay": 0.9,
     "save_every": 2,
@@ -136,6 +137,11 @@ def test_batches(lab):
         assert t.dtype == torch.int64 and t.min() >= 0 and t.max() < 1000
         assert len({int(third) for third in t * 3 // 1000}) == 3  # evenly spread
         assert noise.shape == (3, 3, 4, 4)
+    t = torch.cat(
+        [draw_batch(images, s, 10, 1000, False, middle=True)[1] for s in range(99)]
+    )
+    inside = ((t >= 30) & (t < 450)).float().mean()
+    assert inside == pytest.approx(0.5 + 0.5 * 0.42, abs=0.02)
     again = draw_batch(images, 4, 3, 1000, flips=False)
     assert all(torch.equal(a, b) for a, b in zip(again, batches[4], strict=True))
 

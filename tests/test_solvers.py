@@ -1,0 +1,90 @@
+"""The order of the solvers, where the exact answer is known: on Gaussian data."""
+
+import math
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_schedule
+
+from fabric_diffusion import denoise, draw_noise
+
+MEAN, STD, T = 0.2, 0.3, 20_000  # many timesteps, so that rounding t matters little
+ALPHA_BAR = torch.cumprod(1 - linear_beta_schedule(T), 0)
+
+
+def spread(t):
+    """Standard deviation of x_t for x_0 ~ N(MEAN, STD^2)."""
+    a = ALPHA_BAR[t]
+    return (a * STD**2 + 1 - a).sqrt()
+
+
+def predictions(x, t, **_):
+    """E[eps | x_t] and E[x_0 | x_t] in closed form, as `model_predictions` gives them."""
+    a = ALPHA_BAR[t].reshape(-1, 1, 1, 1)
+    x_0 = MEAN + a.sqrt() * STD**2 / (a * STD**2 + 1 - a) * (x - a.sqrt() * MEAN)
+    return (x - a.sqrt() * x_0) / (1 - a).sqrt(), x_0
+
+
+GAUSSIAN = SimpleNamespace(
+    num_timesteps=T,
+    betas=linear_beta_schedule(T),
+    alphas_cumprod=ALPHA_BAR,
+    model_predictions=predictions,
+)
+
+
+def exact(noise, t):
+    """x_t on the probability flow from x_T: each Gaussian maps linearly to the next."""
+    scaled = (noise - ALPHA_BAR[-1].sqrt() * MEAN) / spread(T - 1)
+    return ALPHA_BAR[t].sqrt() * MEAN + spread(t) * scaled
+
+
+def errors(sampler, step_counts, t):
+    noise = draw_noise([0, 1], 8).double()
+    out = []
+    for steps in step_counts:
+        states = {}
+        denoise(
+            GAUSSIAN,
+            noise,
+            steps,
+            sampler,
+            on_step=lambda _, t, x, x_0, states=states: states.update({t: x}),
+        )
+        out.append((states[t] - exact(noise, t)).abs().max().item())
+    return out
+
+
+def orders(values):
+    """Order of convergence between each two runs of n and 2 n steps."""
+    return [math.log2(coarse / fine) for coarse, fine in pairwise(values)]
+
+
+def test_ddim_is_of_first_order():
+    for order in orders(errors("ddim", (20, 40, 80, 160), t=T // 2 - 1)):
+        assert order == pytest.approx(1, abs=0.25)
+
+
+def test_dpmpp_is_of_second_order():
+    values = errors("dpmpp", (16, 32, 64), t=0)
+    for order in orders(values):
+        assert order == pytest.approx(2, abs=0.4)
+
+
+def test_dpmpp_needs_fewer_steps_for_the_same_error():
+    assert errors("dpmpp", (20,), t=0)[0] < errors("ddim", (160,), t=T // 160 - 1)[0]
+
+
+def test_first_step_of_dpmpp_is_ddims():
+    """Both are exponential integrators of order one: one formula in two notations."""
+    noise = draw_noise([3], 8).double()
+    states = []
+    denoise(
+        GAUSSIAN, noise, 10, "dpmpp", on_step=lambda _, t, x, x_0: states.append((t, x))
+    )
+    (t, x), (t_next, x_next) = states[:2]
+    eps, x_0 = predictions(x, torch.tensor([t]))
+    a = ALPHA_BAR[t_next]
+    torch.testing.assert_close(x_next, a.sqrt() * x_0 + (1 - a).sqrt() * eps)
