@@ -166,7 +166,9 @@ def train(args):
                 path.rename(shelf / path.name)
         print(f"The run before was moved to {shelf}.")
 
-    accelerator = Accelerator(mixed_precision=precision(), cpu=args.device == "cpu")
+    accelerator = Accelerator(
+        mixed_precision=precision(args.device), cpu=args.device == "cpu"
+    )
     device = accelerator.device
     images = load_images(args, size).to(device)
 
@@ -267,14 +269,16 @@ def train(args):
     print(f"Done: {step:,} steps. The exercises now draw with {path}.")
 
 
-def precision():
+def precision(device):
     """bf16 where the hardware computes in it, else no mixed precision.
 
     Not fp16: its range is too narrow for this loss, and pictures turn black.
     """
-    if torch.cuda.is_available():
+    if device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+    in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    on_cpu = device == "cpu" or not torch.backends.mps.is_available()
+    return "bf16" if on_cpu and in_hardware() else "no"
 
 
 def load_images(args, at_least):

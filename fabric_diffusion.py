@@ -281,21 +281,21 @@ def from_checkpoint(checkpoint, path="the checkpoint"):
     """Diffusion with the EMA weights of a checkpoint dict, in float32 on the CPU.
 
     Takes our files, the library Trainer's (without `config`), and bare state
-    dicts of the diffusion or of the U-Net. Raises UserError where the
-    weights fit no architecture, naming the tensor.
+    dicts of the diffusion or of the U-Net. Raises UserError where the weights fit
+    no architecture, naming the tensor.
     """
-    state = checkpoint.get("ema", checkpoint.get("model", checkpoint))
-    if "ema" in checkpoint:
-        prefix = "ema_model."
-        state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-    is_unet = "init_conv.weight" in state
-    unet = (
-        state
-        if is_unet
-        else {k[len("model.") :]: v for k, v in state.items() if k.startswith("model.")}
-    )
+
+    def below(prefix, tensors):
+        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
     try:
-        config = LESSON_CONFIG | _architecture(unet)
+        state = checkpoint.get("model", checkpoint)
+        if "ema" in checkpoint:
+            state = below("ema_model.", checkpoint["ema"])
+        is_unet = "init_conv.weight" in state
+        config = LESSON_CONFIG | _architecture(
+            state if is_unet else below("model.", state)
+        )
         if not is_unet:
             config |= {"timesteps": len(state["betas"]), "objective": _objective(state)}
         config |= checkpoint.get("config", {})
@@ -311,9 +311,10 @@ def from_checkpoint(checkpoint, path="the checkpoint"):
 
     target = diffusion.model if is_unet else diffusion
     wanted = target.state_dict()
-    for name in wanted.keys() | state.keys():
+    for name in sorted(wanted.keys() | state.keys()):
         have, need = (
-            tuple(d[name].shape) if name in d else None for d in (state, wanted)
+            tuple(tensors[name].shape) if name in tensors else "none"
+            for tensors in (state, wanted)
         )
         if have != need:
             raise UserError(
@@ -375,7 +376,7 @@ def timestep_pairs(diffusion, steps, sampler="ddim"):
     if not 1 <= steps <= last + 1:
         raise UserError(f"{steps} steps asked for: this model takes 1 to {last + 1}.")
     if sampler == "dpmpp":
-        a = diffusion.alphas_cumprod.double().cpu()
+        a = diffusion.alphas_cumprod.cpu().double()  # MPS has no double
         log_snr = torch.log(a / (1 - a)) / 2
         wanted = torch.linspace(log_snr[last], log_snr[0], steps, dtype=torch.float64)
         nearest = (log_snr[None, :] - wanted[:, None]).abs().argmin(dim=1).tolist()
@@ -411,7 +412,7 @@ def denoise(
     pairs = timestep_pairs(diffusion, steps, sampler)
     device = diffusion.betas.device
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    a_bar = [*diffusion.alphas_cumprod.double().tolist(), 1.0]  # a_bar[-1]: the picture
+    a_bar = [*diffusion.alphas_cumprod.tolist(), 1.0]  # a_bar[-1]: the picture
     rngs = [torch.Generator().manual_seed(s) for s in seeds]
     if sampler == "ddpm":
         for rng in rngs:

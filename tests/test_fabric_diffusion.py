@@ -294,7 +294,7 @@ def test_weights_that_do_not_fit_name_the_tensor(tiny, tmp_path, change):
         name = "model.class_embedding.weight"
         state[f"ema_model.{name}"] = torch.zeros(5, 6)
     torch.save({"ema": state, "config": TINY}, tmp_path / "odd.pt")
-    has = {"shape": r"\(5, 6, 3, 3\)", "missing": "None", "extra": r"\(5, 6\)"}[change]
+    has = {"shape": r"\(5, 6, 3, 3\)", "missing": "none", "extra": r"\(5, 6\)"}[change]
     with pytest.raises(UserError, match=f"odd.pt.*{name} has shape {has}, expected"):
         load_diffusion(tmp_path / "odd.pt", "cpu")
 
