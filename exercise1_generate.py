@@ -6,7 +6,14 @@ and predict what will happen before you run it again.
 
 import time
 
-from fabric_diffusion import denoise, draw_noise, exercise_parser, load_diffusion, run
+from fabric_diffusion import (
+    check_config,
+    denoise,
+    draw_noise,
+    exercise_parser,
+    load_diffusion,
+    run,
+)
 from generate_ddpm_morph import make_grid, save_image, upscale
 
 # --- CONFIG -----------------------------------------------------------------
@@ -23,6 +30,7 @@ def main(argv=None):
         __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
     )
     args = parser.parse_args(argv)
+    check_config(parser, 1, 10_000, NUM_SAMPLES=NUM_SAMPLES)
     started = time.perf_counter()
 
     # --- Load ---------------------------------------------------------------
@@ -35,8 +43,11 @@ def main(argv=None):
 
     # --- Save ---------------------------------------------------------------
     save_image(upscale(make_grid(images), 4), args.out / "exercise1_output.png")
+    samples = args.out / "generated_samples"
+    for old in samples.glob("fabric_????.png"):
+        old.unlink()  # of a run before, which may have drawn more
     for i, image in enumerate(images):
-        save_image(image, args.out / "generated_samples" / f"fabric_{i:04d}.png")
+        save_image(image, samples / f"fabric_{i:04d}.png")
     print(
         f"Wrote exercise1_output.png and {NUM_SAMPLES} files in generated_samples to "
         f"{args.out.resolve()} in {time.perf_counter() - started:.0f} s."

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from fabric_dataset import pattern
 from fabric_diffusion import (
+    check_config,
     denoise,
     draw_noise,
     exercise_parser,
@@ -45,10 +46,10 @@ def main(argv=None):
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
     args = parser.parse_args(argv)
-    for name in ("TIMESTEPS_TO_SHOW", "CAPTURE_TIMESTEPS"):
-        for t in globals()[name]:
-            if t not in range(1000):
-                parser.error(f"{name}: {t} is not a timestep from 0 to 999")
+    check_config(parser, 0, 999, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
+    check_config(parser, 0, 999, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
+    check_config(parser, 1, 1000, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
+    check_config(parser, 1, 1000, REFERENCE_STEPS=REFERENCE_STEPS)
     started = time.perf_counter()
 
     # --- Load, once for all goals -------------------------------------------
@@ -70,26 +71,22 @@ def main(argv=None):
     print(f"Wrote {', '.join(written)} to {args.out.resolve()} in {seconds:.0f} s.")
 
 
-def timed(diffusion, noise, steps, sampler="ddim"):
-    """The pictures and the seconds they took."""
-    started = time.perf_counter()
-    images = denoise(diffusion, noise, steps, sampler)
-    return images, time.perf_counter() - started
-
-
 def compare_steps(diffusion, args):
     """Goal 1: one noise, denoised in few and in many steps of DDIM."""
     noise = draw_noise([args.seed], diffusion.image_size[0])
     denoise(diffusion, noise, 2)  # the first call is slow: not to be measured
     ladder = sorted({*STEP_LADDER, args.steps, REFERENCE_STEPS})
-    runs = {steps: timed(diffusion, noise, steps) for steps in ladder}
-    best = runs[REFERENCE_STEPS][0]
-    titles = [f"{steps} steps\n{runs[steps][1]:.1f} s" for steps in ladder]
-    images = [runs[steps][0][0] for steps in ladder]
-    differences = [(image - best[0]).abs() for image in images]
+    images, titles = [], []
+    for steps in ladder:
+        started = time.perf_counter()
+        images.append(denoise(diffusion, noise, steps)[0])
+        titles.append(f"{steps} steps\n{time.perf_counter() - started:.2f} s")
+    best = images[ladder.index(REFERENCE_STEPS)]
+    differences = [(image - best).abs() for image in images]
     labels = ["picture", f"difference\nfrom {REFERENCE_STEPS}"]
-    draw_rows([images, differences], titles, labels, args, NAMES[1])
-    return [NAMES[1]]
+    name = "exercise2_sampling_comparison.png"
+    draw_rows([images, differences], titles, labels, args, name)
+    return [name]
 
 
 def show_forward_process(_, args):
@@ -103,25 +100,28 @@ def show_forward_process(_, args):
         for t in TIMESTEPS_TO_SHOW
     ]
     titles = [f"t = {t}\nsignal {alpha_bar[t]:.1%}" for t in TIMESTEPS_TO_SHOW]
-    draw_rows([[(x_t + 1) / 2 for x_t in mixed]], titles, ["x_t"], args, NAMES[2])
-    return [NAMES[2]]
+    name = "forward_diffusion_demo.png"
+    draw_rows([[(x_t + 1) / 2 for x_t in mixed]], titles, ["x_t"], args, name)
+    return [name]
 
 
 def compare_seeds(diffusion, args):
     """Goal 3: the same seed twice, and three others."""
     size = diffusion.image_size[0]
-    seeds = [args.seed, args.seed + 1, args.seed + 2, args.seed + 3]
-    images = denoise(diffusion, draw_noise(seeds, size), args.steps)
-    again = denoise(diffusion, draw_noise([args.seed], size), args.steps)
-    difference = (images[0] - again[0]).abs().max().item()
-    # Batches of another size round differently in the seventh digit.
-    same = "identical" if difference < 1e-4 else f"different by {difference:.2g}"
+    once, again = (
+        denoise(diffusion, draw_noise([args.seed], size), args.steps)[0]
+        for _ in range(2)
+    )
+    seeds = [args.seed + 1, args.seed + 2, args.seed + 3]
+    others = denoise(diffusion, draw_noise(seeds, size), args.steps)
+    difference = (once - again).abs().max().item()
+    same = "identical" if difference == 0 else f"different by {difference:.2g}"
     print(f"Seed {args.seed}, drawn twice: the two pictures are {same}.")
     titles = [f"seed {args.seed}\nonce", f"seed {args.seed}\nagain"]
-    titles += [f"seed {seed}\n" for seed in seeds[1:]]
-    row = [images[0], again[0], *images[1:]]
-    draw_rows([row], titles, ["picture"], args, NAMES[3])
-    return [NAMES[3]]
+    titles += [f"seed {seed}\n" for seed in seeds]
+    name = "exercise2_seeds.png"
+    draw_rows([[once, again, *others]], titles, ["picture"], args, name)
+    return [name]
 
 
 def show_reverse_process(diffusion, args):
@@ -137,13 +137,14 @@ def show_reverse_process(diffusion, args):
     times = [min(states, key=lambda t: abs(t - asked)) for asked in CAPTURE_TIMESTEPS]
     rows = [[states[t][row] for t in times] for row in (0, 1)]
     titles = [f"t = {t}" for t in times]
-    draw_rows(rows, titles, ["x_t", "predicted\nx_0"], args, NAMES[4])
+    name, film = "reverse_diffusion_demo.png", "exercise2_denoising.gif"
+    draw_rows(rows, titles, ["x_t", "predicted\nx_0"], args, name)
 
     every = max(1, len(states) // 40)
     frames = [torch.cat(states[t], dim=2) for t in sorted(states)[::-every]]
     frames += 12 * [torch.cat([image, image], dim=2)]  # rest on the finished picture
-    save_gif(upscale(torch.stack(frames), 3), args.out / NAMES[6], fps=8)
-    return [NAMES[4], NAMES[6]]
+    save_gif(upscale(torch.stack(frames), 3), args.out / film, fps=8)
+    return [name, film]
 
 
 def compare_samplers(diffusion, args):
@@ -152,25 +153,19 @@ def compare_samplers(diffusion, args):
     best = denoise(diffusion, noise, REFERENCE_STEPS)[0]
     samplers = list(dict.fromkeys(["ddim", args.sampler]))
     rows = [
-        [*(denoise(diffusion, noise, n, s)[0] for n in SOLVER_STEPS), best]
+        [
+            *(denoise(diffusion, noise, n, s, [args.seed])[0] for n in SOLVER_STEPS),
+            best,
+        ]
         for s in samplers
     ]
     titles = [
         *(f"{steps} steps" for steps in SOLVER_STEPS),
         f"DDIM,\n{REFERENCE_STEPS} steps",
     ]
-    draw_rows(rows, titles, samplers, args, NAMES[5])
-    return [NAMES[5]]
-
-
-NAMES = {
-    1: "exercise2_sampling_comparison.png",
-    2: "forward_diffusion_demo.png",
-    3: "exercise2_seeds.png",
-    4: "reverse_diffusion_demo.png",
-    5: "exercise2_samplers.png",
-    6: "exercise2_denoising.gif",
-}
+    name = "exercise2_samplers.png"
+    draw_rows(rows, titles, samplers, args, name)
+    return [name]
 
 
 def draw_rows(rows, titles, labels, args, name):

@@ -12,6 +12,7 @@ import torch
 
 from fabric_diffusion import (
     UserError,
+    check_config,
     denoise,
     draw_noise,
     exercise_parser,
@@ -55,14 +56,10 @@ def main(argv=None):
         __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=SEED_A
     )
     args = parser.parse_args(argv)
-    for name, low, high in (
-        ("SEED_B", 0, 2**63 - 1),
-        ("NUM_FRAMES", 2, 1000),
-        ("FPS", 1, 50),
-        ("OUTPUT_SIZE", 16, 2048),
-    ):
-        if not low <= globals()[name] <= high:
-            parser.error(f"{name} is {globals()[name]}, not from {low} to {high}")
+    check_config(parser, 0, 2**62, SEED_B=SEED_B)
+    check_config(parser, 2, 1000, NUM_FRAMES=NUM_FRAMES)
+    check_config(parser, 1, 50, FPS=FPS)
+    check_config(parser, 16, 2048, OUTPUT_SIZE=OUTPUT_SIZE)
     values = check_todos()
     started = time.perf_counter()
 
@@ -72,7 +69,9 @@ def main(argv=None):
     # --- Sample: all frames as one batch ------------------------------------
     size = diffusion.image_size[0]
     noise_a, noise_b = draw_noise([args.seed], size), draw_noise([SEED_B], size)
-    noise = torch.cat([blend(float(t), noise_a, noise_b) for t in values])
+    noise = torch.cat(
+        [blend(float(t), noise_a.clone(), noise_b.clone()) for t in values]
+    )
     frames = denoise(diffusion, noise.float(), args.steps, args.sampler)
 
     # --- Save ---------------------------------------------------------------
@@ -86,11 +85,11 @@ def main(argv=None):
 
 def check_todos():
     """Try both TODOs on small things; return the blend values, or say what is off."""
-    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
 
     def hint(number, text):
-        line = next(n for n, s in enumerate(lines, 1) if f"# TODO {number}" in s)
-        return UserError(f"TODO {number} ({Path(__file__).name}, line {line}) {text}")
+        code = (blend_values if number == 1 else blend).__code__
+        place = f"{Path(code.co_filename).name}, line {code.co_firstlineno}"
+        return UserError(f"TODO {number} ({place}) {text}")
 
     def attempt(number, function, *arguments):
         try:
@@ -112,16 +111,18 @@ def check_todos():
             f"has shape {values.shape}; it needs one number a frame: ({NUM_FRAMES},)."
         )
         raise hint(1, text)
-    if values[0] != 0 or values[-1] != 1:
+    if not np.allclose(values[[0, -1]], [0, 1]):
         text = f"runs from {values[0]:g} to {values[-1]:g}; it should run from 0 to 1."
         raise hint(1, text)
 
     a, b = draw_noise([1], 8), draw_noise([2], 8)
     for t, end, name in ((0.0, a, "A"), (1.0, b, "B")):
-        blended = attempt(2, blend, t, a, b)
-        if not isinstance(blended, torch.Tensor) or blended.shape != a.shape:
-            shape = tuple(getattr(blended, "shape", ()))
-            text = f"gives shape {shape}; it should keep the shape of the noise, "
+        blended = attempt(2, blend, t, a.clone(), b.clone())
+        if not isinstance(blended, torch.Tensor):
+            kind = type(blended).__name__
+            raise hint(2, f"gives a {kind}; it should give a tensor, as the noise is.")
+        if blended.shape != a.shape:
+            text = f"gives shape {tuple(blended.shape)}; it should keep the noise's, "
             raise hint(2, f"{text}{tuple(a.shape)} in this check.")
         if not torch.allclose(blended.float(), end, atol=1e-5):
             text = (

@@ -7,6 +7,8 @@ shipped. In its place stand 1,059 drawn cloths, each determined by its seed:
 
 They are studies after eight real techniques, simplified to 64 pixels, and no
 substitute for the cloths themselves. `FAMILIES` names each with a reference.
+All lie straight on the loom: a slant blurs every edge in its own way, and a small
+model spends its strength on learning that.
 Every drawing is made on a grid four times finer and averaged down. Only sums,
 products, square roots and comparisons are used, so that a seed gives the same
 bytes on every machine.
@@ -61,7 +63,7 @@ FAMILIES = {
     ),
     "pelete_bite": (
         "Kalabari cut-thread cloth, Nigeria: madras plaid with threads cut out. "
-        "Eicher and Erekosima (1981), Kalabari Cut-Thread and Pulled-Thread Cloth, "
+        "Erekosima and Eicher (1981), Kalabari Cut-Thread and Pulled-Thread Cloth, "
         "African Arts 14(2)."
     ),
     "shweshwe": (
@@ -478,7 +480,10 @@ def draw_textiles(count=COUNT, data=DATA):
         return folder
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(f"Cannot draw textiles: {partial}: {error.strerror}.") from None
     digest, families = hashlib.sha256(), dict.fromkeys(FAMILIES, 0)
     for seed in tqdm(range(count), desc="Drawing textiles", disable=None):
         image, name = pattern(seed), family(seed)
@@ -496,7 +501,8 @@ def load_folder(folder, size=SIZE):
 
     Any format, mode and size that Pillow opens, any case of extension: turned
     upright, laid on white, cut to the middle square and resized. `skipped` lists
-    (path, reason) of pictures that could not be read. Hidden files are passed over.
+    (path, reason) of pictures that could not be read. Hidden files and folders are
+    passed over.
     Raises DataError where there is no such folder or not one picture in it.
     """
     folder = Path(folder)
@@ -507,7 +513,8 @@ def load_folder(folder, size=SIZE):
     paths = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in known and not path.name.startswith(".")
+        if path.suffix.lower() in known
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     images, skipped = [], []
     for path in tqdm(paths, desc="Reading pictures", disable=None):

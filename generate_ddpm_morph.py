@@ -16,6 +16,7 @@ from PIL import Image
 
 from fabric_diffusion import (
     ROOT,
+    check_config,
     denoise,
     draw_noise,
     exercise_parser,
@@ -69,7 +70,8 @@ def slerp(t, a, b):
     cosine = (u * v).sum(1, keepdim=True)
     across = v - cosine * u  # points from u towards v, at a right angle to u
     sine = across.norm(dim=1, keepdim=True)
-    other = u.roll(1, dims=1)
+    least = u.abs().argmin(1, keepdim=True)
+    other = torch.zeros_like(u).scatter(1, least, 1.0)  # far from parallel to u
     other = other - (u * other).sum(1, keepdim=True) * u
     across = torch.where((sine < 1e-7) & (cosine < 0), other, across)
     across = across / across.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -154,15 +156,20 @@ def noise_loop(keyframes, count):
 
 
 def main(argv=None):
-    parser = exercise_parser(__doc__, steps=SAMPLING_STEPS, sampler=SAMPLER)
-    parser.set_defaults(out=ROOT / "visuals")
+    parser = exercise_parser(
+        __doc__, ROOT / "visuals", steps=SAMPLING_STEPS, sampler=SAMPLER
+    )
     args = parser.parse_args(argv)
+    check_config(parser, 0, 2**62, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
+    check_config(parser, 1, 50, FPS=FPS)
+    check_config(parser, 1, 60, DURATION=DURATION)
+    check_config(parser, 16, 2048, OUTPUT_SIZE=OUTPUT_SIZE)
     started = time.perf_counter()
 
     diffusion = load_diffusion(args.checkpoint, args.device)
     keyframes = draw_noise(KEYFRAME_SEEDS, diffusion.image_size[0])
     noise = noise_loop(keyframes, DURATION * FPS)
-    frames = denoise(diffusion, noise, args.steps, args.sampler)
+    frames = denoise(diffusion, noise.float(), args.steps, args.sampler)
     path = args.out / "ddpm_fabric_morph.gif"
     save_gif(upscale(frames, OUTPUT_SIZE / frames.shape[-1]), path, FPS)
     seconds = time.perf_counter() - started

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from fabric_diffusion import LESSON_CONFIG, build
 
@@ -18,6 +19,13 @@ TINY = LESSON_CONFIG | {
 def elsewhere(tmp_path, monkeypatch):
     """Scripts must work from any folder, and tests must not write into the clone."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator(monkeypatch):
+    """Accelerate keeps its settings for the process: each test begins without."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture

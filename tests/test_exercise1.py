@@ -1,8 +1,14 @@
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import exercise1_generate
+from fabric_diffusion import ROOT
 
 
 def pixels(path):
@@ -90,3 +96,47 @@ def test_help_is_the_docstring(capsys):
     with pytest.raises(SystemExit):
         exercise1_generate.main(["--help"])
     assert exercise1_generate.__doc__.strip() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [0, 2.5])
+def test_wrong_number_of_samples_is_named(value, monkeypatch, capsys):
+    monkeypatch.setattr(exercise1_generate, "NUM_SAMPLES", value)
+    with pytest.raises(SystemExit):
+        exercise1_generate.main([])
+    assert f"NUM_SAMPLES: {value} is not a whole number" in capsys.readouterr().err
+
+
+def test_a_smaller_run_leaves_no_files_of_a_larger_one(
+    tiny_file, tmp_path, monkeypatch
+):
+    flags = f"--steps 1 --checkpoint {tiny_file} --device cpu".split()
+    exercise1_generate.main(flags)
+    monkeypatch.setattr(exercise1_generate, "NUM_SAMPLES", 3)
+    exercise1_generate.main(flags)
+    assert len(list((tmp_path / "generated_samples").iterdir())) == 3
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_first(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        exercise1_generate.main(["--out", str(tmp_path / "file")])
+    assert caught.value.code == 2 and "--out" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a single process")
+def test_ctrl_c_ends_in_a_sentence_and_leaves_nothing(tiny_file, tmp_path):
+    script = ROOT / "exercise1_generate.py"
+    flags = f"--steps 1000 --checkpoint {tiny_file} --device cpu --out out"
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(script), *flags.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout.readline().startswith("Model: ")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.strip() == "Stopped. No file was left half-written."
+    assert not list((tmp_path / "out").iterdir())

@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,6 +23,8 @@ from fabric_diffusion import (
     milestones,
     pick_device,
     replacing,
+    save_weights,
+    timestep_pairs,
 )
 
 
@@ -61,7 +64,7 @@ def test_lesson_model_has_the_parameters_the_lesson_names():
 
 
 @pytest.mark.parametrize("objective", ["pred_noise", "pred_v"])
-@pytest.mark.parametrize("steps", [1, 7, 30, 49])
+@pytest.mark.parametrize("steps", [1, 7, 30, 49, 50])
 def test_ddim_equals_the_library(objective, steps):
     config = TINY | {"timesteps": 50, "objective": objective, "image_size": 16}
     ours = lit(build(config))
@@ -91,10 +94,14 @@ def test_ddpm_equals_the_librarys_ancestral_chain(timesteps):
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=0)
 
 
-def test_all_steps_of_ddim_stay_deterministic(tiny):
-    noise = draw_noise([1], 16)
-    a, b = (denoise(lit(tiny), noise, 1000) for _ in range(2))
-    assert torch.equal(a, b)
+@pytest.mark.parametrize("steps", [1, 20, 50, 250, 1000])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_walk_has_as_many_steps_as_asked_for(tiny, steps, sampler):
+    pairs = timestep_pairs(tiny, steps, sampler)
+    assert len(pairs) == steps
+    assert pairs[-1][1] == -1 and (steps == 1 or pairs[0][0] == 999)
+    assert all(t > t_next for t, t_next in pairs)
+    assert all(a[1] == b[0] for a, b in pairwise(pairs))
 
 
 # --- Seeds, batches, steps --------------------------------------------------
@@ -209,23 +216,25 @@ def test_a_file_of_the_librarys_trainer(tmp_path, objective, min_snr, schedule):
 
 
 def test_bare_state_dicts(tmp_path, capsys):
-    diffusion = lit(build(LESSON_CONFIG | {"dim": 8, "dim_mults": (1, 2, 3, 4)}).eval())
+    changes = {"dim": 8, "dim_mults": (1, 2, 3, 4), "objective": "pred_v"}
+    diffusion = lit(build(LESSON_CONFIG | changes).eval())
     expected = denoise(diffusion, draw_noise([3], 16), 4)
     torch.save(diffusion.state_dict(), tmp_path / "diffusion.pt")
     same_picture(tmp_path / "diffusion.pt", expected)
     assert "taken to predict" not in capsys.readouterr().out
+    diffusion.objective = "pred_noise"  # the lesson's, which a bare U-Net is taken for
+    expected = denoise(diffusion, draw_noise([3], 16), 4)
     torch.save(diffusion.model.state_dict(), tmp_path / "unet.pt")
     same_picture(tmp_path / "unet.pt", expected)
-    assert "taken to predict noise" in capsys.readouterr().out
+    assert "taken to predict the noise" in capsys.readouterr().out
 
 
 def test_half_precision_weights_are_used_in_full(tiny, tmp_path):
-    state = {
-        f"ema_model.{k}": v.half() if k.startswith("model.") else v
-        for k, v in lit(tiny).state_dict().items()
-    }
-    torch.save({"ema": state, "config": TINY}, tmp_path / "half.pt")
+    save_weights(lit(tiny), TINY, 2_000, tmp_path / "half.pt", half=True)
+    save_weights(tiny, TINY, 2_000, tmp_path / "full.pt")
+    assert (tmp_path / "half.pt").stat().st_size < (tmp_path / "full.pt").stat().st_size
     diffusion = load_diffusion(tmp_path / "half.pt", "cpu")
+    assert torch.equal(diffusion.alphas_cumprod, tiny.alphas_cumprod)
     assert all(p.dtype == torch.float32 for p in diffusion.parameters())
     a, b = (denoise(d, draw_noise([3], 16), 4) for d in (diffusion, tiny))
     torch.testing.assert_close(a, b, atol=0.01, rtol=0)
@@ -252,10 +261,12 @@ BAD_FILES = {
     ),
     "empty": (b"", "cut short .0 bytes"),
     "text": (b"<!DOCTYPE html><p>Not found", "is not a checkpoint"),
+    "csv": (b"step,loss\n1000,0.35\n", "is not a checkpoint"),
     "zip": (b"PK\x05\x06" + bytes(18), "is not a checkpoint"),
     "pickled bomb": (pickle.dumps(Bomb(), protocol=2), "wants to run code.*refused"),
     "zipped bomb": (zipped({"model": Bomb()}), "wants to run code.*refused"),
     "a tensor": (zipped(torch.zeros(3)), "is not a checkpoint"),
+    "a tensor for a model": (zipped({"model": torch.zeros(3)}), "not those of this"),
     "other weights": (
         zipped({"fc.weight": torch.zeros(3)}),
         "not those of this lesson",

@@ -1,3 +1,5 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,8 @@ from PIL import Image
 
 import exercise3_train
 from exercise3_train import draw_batch, learning_rate, main
-from fabric_diffusion import LESSON_CONFIG, UserError, load_diffusion
+from fabric_dataset import load_folder
+from fabric_diffusion import LESSON_CONFIG, UserError, build, load_diffusion
 
 PRESET = {
     "config": TINY | {"image_size": 16, "timesteps": 50},
@@ -29,6 +32,7 @@ def lab(tmp_path, monkeypatch):
         image.save(tmp_path / "pictures" / f"{i:02d}.png")
     monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET)
     monkeypatch.setattr(exercise3_train, "WARM_UP", 2)
+    monkeypatch.setattr(exercise3_train, "ENOUGH_STEPS", 6)
     monkeypatch.setattr(exercise3_train, "IMAGE_SIZE", 16)
     return tmp_path
 
@@ -91,7 +95,6 @@ def test_ema_is_the_average_it_claims_to_be(lab, monkeypatch):
         weights(lab / "run" / "training_results" / f"model-{n}.pt") for n in range(1, 7)
     ]
     name = "model.init_conv.weight"
-    torch.manual_seed(0)
     average = files[0]["ema"][f"ema_model.{name}"].clone()
     for step, file in enumerate(files[1:], start=2):
         decay = min(0.9, step / (step + 9))
@@ -122,7 +125,7 @@ def test_another_preset_does_not_overwrite(lab, monkeypatch):
     train(lab, "run", "--fresh")
     kept = lab / "run" / "training_results" / "old-1"
     assert (kept / "model-1.pt").read_bytes() == before
-    assert (kept / "loss.csv").exists()
+    assert len((kept.parent / "loss.csv").read_text().split()) == 4  # a new curve
 
 
 def test_batches(lab):
@@ -188,3 +191,61 @@ def test_without_a_task_it_says_which_there_are(capsys):
         main([])
     assert caught.value.code == 2
     assert "--verify or --train" in capsys.readouterr().err
+
+
+def test_too_few_steps_do_not_become_everybodys_model(lab, capsys):
+    train(lab, "run", "--steps", "5")
+    assert "too few" in capsys.readouterr().out
+    assert not (lab / "run" / "models").exists()
+    load_diffusion(lab / "run" / "training_results" / "model-3.pt", "cpu")
+    assert "hardly trained: expect noise" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("steps", ["0", "-5", "many"])
+def test_impossible_step_counts_are_refused(steps, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--train", "--steps", steps])
+    assert caught.value.code == 2 and "--steps" in capsys.readouterr().err
+
+
+def test_a_diverged_run_stops_and_keeps_the_last_milestone(lab, monkeypatch):
+    train(lab, "run", "--steps", "2")
+    milestone = lab / "run" / "training_results" / "model-1.pt"
+    before = milestone.read_bytes()
+    monkeypatch.setattr(exercise3_train, "learning_rate", lambda *_: float("nan"))
+    with pytest.raises(UserError, match=r"loss is nan at step .* Lower the learning"):
+        train(lab, "run")
+    assert milestone.read_bytes() == before
+    assert not list(milestone.parent.glob("model-2*"))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(lab, monkeypatch):
+    draw = exercise3_train.draw_batch
+
+    def interrupting(images, step, *rest, **more):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return draw(images, step, *rest, **more)
+
+    monkeypatch.setattr(exercise3_train, "draw_batch", interrupting)
+    with pytest.raises(UserError, match=r"saved at step 4 of 6\. The same command"):
+        train(lab, "run")
+    assert weights(lab / "run" / "training_results" / "model-2.pt")["step"] == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
+    """The first loss of a run, computed again from the equations."""
+    train(lab, "run", "--steps", "1")
+    torch.manual_seed(0)
+    diffusion = build(PRESET["config"])
+    images, _ = load_folder(lab / "pictures", 16)
+    images = torch.from_numpy(images).permute(0, 3, 1, 2)
+    x, t, noise = draw_batch(images, 0, 4, 50, flips=True)
+    a = diffusion.alphas_cumprod[t].reshape(-1, 1, 1, 1)
+    x = 2 * x - 1
+    v = a.sqrt() * noise - (1 - a).sqrt() * x  # Salimans and Ho (2022), appendix D
+    error = diffusion.model(a.sqrt() * x + (1 - a).sqrt() * noise, t) - v
+    line = (lab / "run" / "training_results" / "loss.csv").read_text().split()[1]
+    loss = error.square().mean().item()
+    assert float(line.split(",")[1]) == pytest.approx(loss, rel=0.01)  # bf16
