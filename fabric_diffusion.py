@@ -410,8 +410,8 @@ def timestep_pairs(diffusion, steps, sampler="ddim"):
         nearest = (log_snr[None, :] - wanted[:, None]).abs().argmin(dim=1).flip(0)
         # Near t = 0 several may fall on one timestep: take the next free ones.
         place = torch.arange(steps)
-        times = (torch.cummax(nearest - place, dim=0).values + place).tolist()
-        times = [*reversed(times), -1]
+        free = torch.cummax(nearest - place, dim=0).values.clamp(max=last + 1 - steps)
+        times = [*(free + place).tolist()[::-1], -1]
     else:
         times = torch.linspace(-1, last, steps + 1).int().tolist()[::-1]
     return list(itertools.pairwise(times))

@@ -13,6 +13,10 @@ from fabric_diffusion import ROOT, UserError, denoise, draw_noise
 from generate_ddpm_morph import lerp, slerp, upscale
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text()
+LINES = {
+    number: SOURCE[: SOURCE.index(f"def {name}(")].count("\n") + 1
+    for number, name in ((1, "blend_values"), (2, "blend"))
+}
 README = (ROOT / "README.rst").read_text()
 
 
@@ -58,8 +62,8 @@ RIGHT = {
 @pytest.mark.parametrize(
     ("values", "blended", "sentence"),
     [
-        ("...", "...", r"TODO 1 .*line 34\) is still open"),
-        (RIGHT["values"], "...", r"TODO 2 .*line 42\) is still open"),
+        ("...", "...", rf"TODO 1 .*line {LINES[1]}\) is still open"),
+        (RIGHT["values"], "...", rf"TODO 2 .*line {LINES[2]}\) is still open"),
         ("...", RIGHT["blended"], r"TODO 1 .* is still open"),
         ("np.linspace(0, 1, 7)", RIGHT["blended"], r"TODO 1 .*shape \(7,\).*\(20,\)"),
         ("np.linspace(0, 2, num_frames)", "...", r"TODO 1 .*from 0 to 2"),
@@ -91,7 +95,7 @@ def test_unfilled_file_exits_with_1_and_no_traceback(tmp_path):
     result = run(ROOT / "exercise3_morph.py")
     assert result.returncode == 1
     assert result.stderr.startswith(
-        "TODO 1 (exercise3_morph.py, line 34) is still open"
+        f"TODO 1 (exercise3_morph.py, line {LINES[1]}) is still open"
     )
     assert result.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
 
