@@ -82,7 +82,7 @@ PRESETS = {
         "learning_rate": 1e-3,
         "decays": True,
         "middle": True,
-        "steps": 17_000,
+        "steps": 15_500,
         "ema_decay": 0.999,
         "save_every": 1_000,
     },
@@ -234,7 +234,7 @@ def train(args):
         save_milestone(results, number, state, losses)
         noise = draw_noise(range(42, 42 + NUM_SAMPLES), config["image_size"])
         grid = denoise(ema, noise, 20, "dpmpp")
-        save_image(upscale(make_grid(grid), 4), results / f"sample-{number}.png")
+        save_image(upscale(make_grid(grid), 2), results / f"sample-{number}.png")
 
     loss_sum, loss_count = torch.zeros((), device=device), 0
     bar = tqdm(initial=step, total=total, desc="Training", disable=None)
