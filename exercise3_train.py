@@ -32,6 +32,7 @@ from fabric_diffusion import (
     ROOT,
     UserError,
     build,
+    config_of,
     denoise,
     draw_noise,
     folder,
@@ -164,20 +165,26 @@ def train(args):
     total = args.steps or preset["steps"]
     out = args.out or ROOT
     results = out / "training_results"
-    if args.fresh and milestones(results):
-        shelf = next(
-            p for n in range(1, 999) if not (p := results / f"old-{n}").exists()
-        )
-        shelf.mkdir()
-        for path in milestones(results):
-            path.rename(shelf / path.name)
-        print(f"The run before was moved to {shelf}.")
-
     accelerator = Accelerator(
         mixed_precision=precision(args.device), cpu=args.device == "cpu"
     )
-    device = accelerator.device
-    images = load_images(args, size).to(device)
+    device, processes = accelerator.device, accelerator.num_processes
+    if size % processes:
+        raise UserError(
+            f"A batch of {size} cannot be shared evenly by {processes} processes."
+        )
+    # Each process draws the whole batch and keeps its own part of it.
+    part = slice(*(size * (accelerator.process_index + i) // processes for i in (0, 1)))
+    with accelerator.main_process_first():  # the others find the textiles drawn
+        images = load_images(args, size, accelerator.print).to(device)
+        if args.fresh and accelerator.is_main_process and milestones(results):
+            shelf = next(
+                p for n in range(1, 999) if not (p := results / f"old-{n}").exists()
+            )
+            shelf.mkdir()
+            for path in milestones(results):
+                path.rename(shelf / path.name)
+            print(f"The run before was moved to {shelf}.")
 
     torch.manual_seed(0)  # the same first weights in every run and process
     diffusion = build(config).to(device)
@@ -191,7 +198,7 @@ def train(args):
     step, losses = 0, []
     if found := milestones(results):
         checkpoint = read_checkpoint(found[-1])
-        if checkpoint.get("config") != config:
+        if config | config_of(checkpoint) != config:
             raise UserError(
                 f"{found[-1]} is of another model than preset {args.preset!r}. "
                 "Name its preset to go on with it, or start anew with --fresh."
@@ -202,7 +209,7 @@ def train(args):
         optimizer.load_state_dict(checkpoint["opt"])
         step = checkpoint["step"]
         losses = checkpoint.get("losses", [])
-        print(f"Going on from {found[-1].name}, step {step:,}.")
+        accelerator.print(f"Going on from {found[-1].name}, step {step:,}.")
     if total >= 5_000 and sys.platform == "linux" and shutil.which("g++"):
         # Two minutes before the first step; then 1.4 times as fast on two cores.
         diffusion.model.compile()
@@ -210,7 +217,7 @@ def train(args):
 
     def save():
         number = math.ceil(step / preset["save_every"])
-        loss = (loss_sum / loss_count).item()
+        loss = (accelerator.reduce(loss_sum, "mean") / loss_count).item()
         if not math.isfinite(loss):
             raise UserError(
                 f"The loss is {loss} at step {step:,}: training has diverged. Lower "
@@ -218,6 +225,8 @@ def train(args):
                 "milestone."
             )
         losses.append((step, loss))
+        if not accelerator.is_main_process:
+            return
         shadow = {f"ema_model.{k}": v for k, v in ema.state_dict().items()}
         online = {f"online_model.{k}": v for k, v in diffusion.state_dict().items()}
         counters = {"initted": torch.tensor(True), "step": torch.tensor(step)}
@@ -237,14 +246,15 @@ def train(args):
         save_image(upscale(make_grid(grid), 2), results / f"sample-{number}.png")
 
     loss_sum, loss_count = torch.zeros((), device=device), 0
-    bar = tqdm(initial=step, total=total, desc="Training", disable=None)
+    quiet = None if accelerator.is_main_process else True
+    bar = tqdm(initial=step, total=total, desc="Training", disable=quiet)
     with stop_signals() as stop:
-        while step < total and not stop.is_set():
+        while step < total and not anywhere(stop, accelerator):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(preset, step, total)
             for k in range(GRADIENT_ACCUMULATE):
                 number = step * GRADIENT_ACCUMULATE + k
-                x_0, t, noise = draw_batch(
+                batch = draw_batch(
                     images,
                     number,
                     size,
@@ -252,6 +262,7 @@ def train(args):
                     flips=bool(args.data),
                     middle=preset["middle"],
                 )
+                x_0, t, noise = (whole_batch[part] for whole_batch in batch)
                 # The library weighs the error of v by alpha-bar, which hardly trains
                 # the noisy end, where layout and colours are decided: undo that.
                 error = model(x_0, times=t, noise=noise, loss_reduction="none")  # (B,)
@@ -282,12 +293,22 @@ def train(args):
             f"Stopped and saved at step {step:,} of {total:,}. "
             "The same command goes on from there."
         )
+    if not accelerator.is_main_process:
+        return
     if step < ENOUGH_STEPS:
         print(f"Done: {step:,} steps, too few for a model to draw with.")
         return
     path = out / "models" / "ddpm_african_fabrics.pt"
     save_weights(ema, config, step, path)
     print(f"Done: {step:,} steps. Draw with {path}, as the exercises here do first.")
+
+
+def anywhere(stop, accelerator):
+    """Whether the event is set in any process: all have to stop at the same step."""
+    if accelerator.num_processes == 1:
+        return stop.is_set()
+    asked = torch.tensor(float(stop.is_set()), device=accelerator.device)
+    return accelerator.reduce(asked, "sum").item() > 0
 
 
 def precision(device):
@@ -302,13 +323,13 @@ def precision(device):
     return "bf16" if on_cpu and in_hardware() else "no"
 
 
-def load_images(args, at_least):
-    """The pictures to train on, (N, 3, H, W) uint8; prints what was found."""
+def load_images(args, at_least, say=print):
+    """The pictures to train on, (N, 3, H, W) uint8; says what was found."""
     source = args.data or draw_textiles(args.textiles)
     images, skipped = load_folder(source, IMAGE_SIZE)
-    print(f"Found {len(images)} images in dataset")
+    say(f"Found {len(images)} images in dataset")
     for path, reason in skipped:
-        print(f"  skipped {path}: {reason}")
+        say(f"  skipped {path}: {reason}")
     if len(images) < at_least:
         raise UserError(
             f"{len(images)} images are fewer than one batch of {at_least}. Add "

@@ -304,6 +304,33 @@ def _objective(state):
     return None
 
 
+def _below(prefix, tensors):
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _weights(checkpoint):
+    """The state dict to sample with: the EMA's where there is one."""
+    if "ema" in checkpoint:
+        return _below("ema_model.", checkpoint["ema"])
+    return checkpoint.get("model", checkpoint)
+
+
+def config_of(checkpoint):
+    """The config that a checkpoint dict names or, as far as tensors tell, implies.
+
+    Without a name, the size of the pictures and the schedule are not in it, and the
+    objective only if the loss weights are those of the library.
+    """
+    state = _weights(checkpoint)
+    is_unet = "init_conv.weight" in state
+    config = _architecture(state if is_unet else _below("model.", state))
+    if not is_unet:
+        config["timesteps"] = len(state["betas"])
+        if objective := _objective(state):
+            config["objective"] = objective
+    return config | checkpoint.get("config", {})
+
+
 def from_checkpoint(checkpoint, path="the checkpoint"):
     """Diffusion with the EMA weights of a checkpoint dict, in float32 on the CPU.
 
@@ -311,23 +338,11 @@ def from_checkpoint(checkpoint, path="the checkpoint"):
     dicts of the diffusion or of the U-Net. Raises UserError where the weights fit
     no architecture, naming the tensor.
     """
-
-    def below(prefix, tensors):
-        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
     try:
-        state = checkpoint.get("model", checkpoint)
-        if "ema" in checkpoint:
-            state = below("ema_model.", checkpoint["ema"])
-        is_unet = "init_conv.weight" in state
-        config = _architecture(state if is_unet else below("model.", state))
-        if not is_unet:
-            config["timesteps"] = len(state["betas"])
-            if objective := _objective(state):
-                config["objective"] = objective
-        config |= checkpoint.get("config", {})
+        config = config_of(checkpoint)
         if "objective" not in config:
             print(f"{path} does not name its objective: taken to predict the noise.")
+        state = _weights(checkpoint)
         diffusion = build(LESSON_CONFIG | config)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     except Exception as error:  # whatever shapes and types a file may hold
@@ -337,7 +352,7 @@ def from_checkpoint(checkpoint, path="the checkpoint"):
             "has saved."
         ) from None
 
-    target = diffusion.model if is_unet else diffusion
+    target = diffusion.model if "init_conv.weight" in state else diffusion
     wanted = {name: tuple(t.shape) for name, t in target.state_dict().items()}
     for name in sorted(wanted.keys() | shapes.keys()):
         have, need = shapes.get(name, "none"), wanted.get(name, "none")

@@ -1,15 +1,28 @@
+import os
+import random
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from conftest import TINY
+from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
 
 import exercise3_train
 from exercise3_train import draw_batch, learning_rate, main
 from fabric_dataset import load_folder
-from fabric_diffusion import LESSON_CONFIG, UserError, build, load_diffusion
+from fabric_diffusion import (
+    LESSON_CONFIG,
+    ROOT,
+    UserError,
+    build,
+    load_diffusion,
+)
 
 PRESET = {
     "config": TINY | {"image_size": 16, "timesteps": 50},
@@ -249,3 +262,148 @@ def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
     line = (lab / "run" / "training_results" / "loss.csv").read_text().split()[1]
     loss = error.square().mean().item()
     assert float(line.split(",")[1]) == pytest.approx(loss, rel=0.01)  # bf16
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab, monkeypatch):
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"steps": 30})
+    started = time.perf_counter()
+    train(lab, "whole")
+    whole = time.perf_counter() - started
+    results = lab / "killed" / "training_results"
+    moments = random.Random(0)
+    progress = []
+    for _ in range(10):
+        child = os.fork()
+        if child == 0:
+            train(lab, "killed")
+            os._exit(0)
+        time.sleep(whole * moments.uniform(0.05, 0.4))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for path in results.glob("*"):
+            if path.suffix == ".pt" and not path.name.startswith("."):
+                progress.append(weights(path)["step"])  # not one is cut short
+            elif path.suffix == ".png" and not path.name.startswith("."):
+                Image.open(path).load()
+    assert len(set(progress)) > 3
+    train(lab, "killed")
+    a, b = (
+        weights(lab / run / "training_results" / "model-15.pt")
+        for run in ("whole", "killed")
+    )
+    for kind in ("model", "ema"):
+        for name, tensor in a[kind].items():
+            assert torch.equal(tensor, b[kind][name]), name
+    assert a["losses"] == b["losses"]
+
+
+LAUNCHED = """
+import sys
+import torch
+import exercise3_train, test_train
+
+torch.set_num_threads(1)
+exercise3_train.PRESETS["small"] = test_train.PRESET
+exercise3_train.IMAGE_SIZE = 16
+exercise3_train.precision = lambda device: "no"
+exercise3_train.main(sys.argv[1:])
+"""
+
+
+def test_two_processes_train_as_one(lab):
+    (lab / "launched.py").write_text(LAUNCHED)
+    for processes in (1, 2):
+        launch = (
+            "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no "
+            f"--dynamo_backend no --num_processes {processes} launched.py "
+            f"--train --preset small --device cpu --data {lab / 'pictures'} "
+            f"--out {lab / f'run{processes}'}"
+        )
+        result = subprocess.run(
+            [sys.executable, *launch.split()],
+            capture_output=True,
+            text=True,
+            env=os.environ
+            | {
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("Found 13 images") == 1  # one process speaks
+    one, two = (
+        weights(lab / f"run{n}" / "training_results" / "model-3.pt") for n in (1, 2)
+    )
+    for kind in ("model", "ema"):
+        for name, tensor in one[kind].items():
+            torch.testing.assert_close(two[kind][name], tensor, atol=2e-5, rtol=1e-4)
+    assert two["losses"][0][1] == pytest.approx(one["losses"][0][1], rel=1e-4)
+
+
+def test_the_librarys_trainer_reads_ours_and_we_read_its(lab, monkeypatch):
+    for i in range(100):  # the Trainer wants no fewer
+        Image.new("RGB", (16, 16), (i, i, 0)).save(lab / "pictures" / f"more{i}.png")
+    config = PRESET["config"] | {"patch": 1, "dim_mults": (1, 2)}
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"config": config})
+    results = lab / "run" / "training_results"
+    library = Trainer(
+        GaussianDiffusion(
+            Unet(8, dim_mults=(1, 2)),
+            image_size=16,
+            timesteps=50,
+            objective="pred_v",
+            beta_schedule="linear",
+        ),
+        str(lab / "pictures"),
+        train_num_steps=2,
+        calculate_fid=False,
+        results_folder=str(results.parent),
+    )
+    library.results_folder = results
+    results.mkdir()
+    library.train()
+    library.save(1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train(lab, "run", "--steps", "4")  # from its step 2
+    ours = weights(results / "model-2.pt")
+    assert ours["step"] == 4
+    library.load(2)
+    assert library.step == 4
+    for name, tensor in library.ema.ema_model.state_dict().items():
+        assert torch.equal(tensor, ours["ema"][f"ema_model.{name}"])
+    library.train_num_steps = 5
+    library.train()
+    assert library.step == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits a forked process")
+def test_a_full_disk_stops_it_with_the_last_milestone_intact(lab, capfd):
+    import resource
+
+    train(lab, "run", "--steps", "2")
+    milestone = lab / "run" / "training_results" / "model-1.pt"
+    before = milestone.read_bytes()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
+        try:
+            train(lab, "run")
+        except UserError as error:
+            os.write(2, str(error).encode())
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert "model-2.pt: " in (error := capfd.readouterr().err) and "Make room" in error
+    assert milestone.read_bytes() == before
+    assert not list(milestone.parent.glob("*model-2*"))
+    train(lab, "run")  # with room again, it goes on
+    assert weights(milestone.with_name("model-3.pt"))["step"] == 6
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_training(lab, capsys):
+    (lab / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        train(lab, "file")
+    assert caught.value.code == 2 and "--out" in capsys.readouterr().err
