@@ -29,9 +29,9 @@ from generate_ddpm_morph import save_gif, to_uint8, upscale
 # --- CONFIG -----------------------------------------------------------------
 
 SAMPLING_STEPS = 250  # goals 1, 3, 4: try 5, 20, 1000; time grows in proportion
-TIMESTEPS_TO_SHOW = [0, 100, 250, 500, 750, 999]  # goal 2: 0 is clean, 999 is noise
+TIMESTEPS_TO_SHOW = [0, 100, 250, 500, 750, 999]  # goal 2: from clean to noise
 RANDOM_SEED = 42  # goals 1 to 5: another seed, another pattern
-CAPTURE_TIMESTEPS = [999, 800, 600, 400, 200, 100, 50, 0]  # goal 4: any of 0 to 999
+CAPTURE_TIMESTEPS = [999, 800, 600, 400, 200, 100, 50, 0]  # goal 4: the nearest visited
 SAMPLER = "dpmpp"  # goal 5 sets it against DDIM: "dpmpp" or "ddpm"
 
 STEP_LADDER = [10, 25, 50, 100]  # goal 1: your own step count is added
@@ -82,15 +82,18 @@ def compare_steps(diffusion, args):
         images.append(denoise(diffusion, noise, steps)[0])
         titles.append(f"{steps} steps\n{time.perf_counter() - started:.2f} s")
     best = images[ladder.index(REFERENCE_STEPS)]
-    differences = [(image - best).abs() for image in images]
-    labels = ["picture", f"difference\nfrom {REFERENCE_STEPS}"]
+    differences = [4 * (image - best).abs() for image in images]  # or it is all black
+    labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
     name = "exercise2_sampling_comparison.png"
     draw_rows([images, differences], titles, labels, args, name)
     return [name]
 
 
 def show_forward_process(_, args):
-    """Goal 2: one picture and one noise, mixed as the forward process does."""
+    """Goal 2: one training picture and one noise, mixed as the forward process does.
+
+    The signal's share is alpha-bar: of the variance, not of the amplitude.
+    """
     beta = torch.linspace(1e-4, 0.02, 1000)  # the lesson's linear schedule
     alpha_bar = torch.cumprod(1 - beta, dim=0)
     x_0 = torch.from_numpy(pattern(args.seed)).permute(2, 0, 1) / 127.5 - 1

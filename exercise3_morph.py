@@ -88,7 +88,7 @@ def check_todos():
 
     def hint(number, text):
         code = (blend_values if number == 1 else blend).__code__
-        place = f"{Path(code.co_filename).name}, line {code.co_firstlineno}"
+        place = f"{Path(code.co_filename).name}, from line {code.co_firstlineno}"
         return UserError(f"TODO {number} ({place}) {text}")
 
     def attempt(number, function, *arguments):

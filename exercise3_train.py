@@ -150,8 +150,13 @@ def save_milestone(results, number, state, losses):
 def stop_signals():
     """Yield an event that Ctrl-C and SIGTERM set, in place of ending the program."""
     stop = threading.Event()
+
+    def ask(*_):
+        print("\nStopping after this step, then saving.", flush=True)
+        stop.set()
+
     names = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(name, lambda *_: stop.set()) for name in names]
+    before = [signal.signal(name, ask) for name in names]
     try:
         yield stop
     finally:
@@ -362,7 +367,7 @@ def main(argv=None):
         images = load_images(args, 1)[:9] / 255
         path = (args.out or Path()) / "training_samples_grid.png"
         save_image(upscale(make_grid(images), 4), path)
-        print(f"Wrote {path}.")
+        print(f"Wrote {path.resolve()}.")
     if args.train:
         train(args)
 

@@ -211,7 +211,7 @@ def pick_device(name="auto"):
         found = ", ".join(device for device, ok in there.items() if ok)
         raise UserError(
             f"Device {name!r} is not available here (found: {found}). "
-            "Leave --device away to take the best one."
+            "Leave out --device to take the best one."
         )
     return torch.device(name)
 
@@ -245,7 +245,7 @@ def read_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist. Leave --checkpoint away to use the embedded "
+            f"{path} does not exist. Leave out --checkpoint to use the embedded "
             "weights, or see the README for how to download or train others."
         )
     size = path.stat().st_size

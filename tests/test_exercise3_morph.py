@@ -62,8 +62,8 @@ RIGHT = {
 @pytest.mark.parametrize(
     ("values", "blended", "sentence"),
     [
-        ("...", "...", rf"TODO 1 .*line {LINES[1]}\) is still open"),
-        (RIGHT["values"], "...", rf"TODO 2 .*line {LINES[2]}\) is still open"),
+        ("...", "...", rf"TODO 1 .*from line {LINES[1]}\) is still open"),
+        (RIGHT["values"], "...", rf"TODO 2 .*from line {LINES[2]}\) is still open"),
         ("...", RIGHT["blended"], r"TODO 1 .* is still open"),
         ("np.linspace(0, 1, 7)", RIGHT["blended"], r"TODO 1 .*shape \(7,\).*\(20,\)"),
         ("np.linspace(0, 2, num_frames)", "...", r"TODO 1 .*from 0 to 2"),
@@ -95,7 +95,7 @@ def test_unfilled_file_exits_with_1_and_no_traceback(tmp_path):
     result = run(ROOT / "exercise3_morph.py")
     assert result.returncode == 1
     assert result.stderr.startswith(
-        f"TODO 1 (exercise3_morph.py, line {LINES[1]}) is still open"
+        f"TODO 1 (exercise3_morph.py, from line {LINES[1]}) is still open"
     )
     assert result.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
 

@@ -287,7 +287,7 @@ def test_bad_files_end_in_one_sentence(kind, tmp_path):
 
 
 def test_missing_file_and_device():
-    with pytest.raises(UserError, match=r"nowhere.pt does not exist\. Leave"):
+    with pytest.raises(UserError, match=r"nowhere.pt does not exist\. Leave out"):
         load_diffusion("nowhere.pt", "cpu")
     for device in ("tpu", "mps" if not torch.backends.mps.is_available() else "xla"):
         with pytest.raises(UserError, match=f"'{device}' is not available"):
