@@ -12,16 +12,19 @@ done, the exercises draw with your model.
 import argparse
 import copy
 import csv
+import itertools
 import math
 import shutil
 import signal
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from denoising_diffusion_pytorch import GaussianDiffusion
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
@@ -36,12 +39,14 @@ from fabric_diffusion import (
     denoise,
     draw_noise,
     folder,
+    from_checkpoint,
     milestones,
     read_checkpoint,
     replacing,
     run,
     save_weights,
     whole,
+    writable,
 )
 from generate_ddpm_morph import make_grid, save_image, upscale
 
@@ -125,16 +130,103 @@ def learning_rate(preset, step, total):
     return rate * (1 - step / total) if preset["decays"] else rate
 
 
-def save_milestone(results, number, state, losses):
-    """Write model-N.pt, sample-N.png, loss.csv and loss_curve.png."""
+def loss_of(model, loss_weight, batch):
+    """Mean squared error of v over a batch from `draw_batch`: a scalar.
+
+    The library weighs it by alpha-bar (`loss_weight`, (T,)), which hardly trains the
+    noisy end, where layout and colours are decided: undone here.
+    """
+    x_0, t, noise = batch
+    error = model(x_0, times=t, noise=noise, loss_reduction="none")  # (B,)
+    return (error / loss_weight[t]).mean()
+
+
+@torch.no_grad()
+def follow(ema, diffusion, step, decay):
+    """Move the averaged weights towards those of this step, in place.
+
+    Until it can afford to forget, the average is over all steps so far.
+    """
+    decay = min(decay, step / (step + 9))
+    torch._foreach_lerp_(
+        list(ema.parameters()), list(diffusion.parameters()), 1 - decay
+    )
+
+
+@dataclass
+class Run:
+    """What a milestone keeps, beside the config."""
+
+    diffusion: GaussianDiffusion
+    ema: GaussianDiffusion
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    losses: list = field(default_factory=list)  # [(step, mean since the one before)]
+
+
+def begin(preset, device, results, start=None):
+    """A `Run` from its newest milestone in `results`, else from the weights in the
+    file `start`, else from scratch.
+    """
+    torch.manual_seed(0)  # the same first weights in every run and process
+    diffusion = build(preset["config"]).to(device)
+    ema = copy.deepcopy(diffusion).requires_grad_(False)
+    optimizer = torch.optim.Adam(
+        diffusion.parameters(),
+        preset["learning_rate"],
+        betas=(0.9, 0.99),
+        fused=device.type != "mps",
+    )
+    run = Run(diffusion, ema, optimizer)
+    found = milestones(results)
+    path = found[-1] if found else start
+    if path is None:
+        return run
+    checkpoint = read_checkpoint(path)
+    weights = from_checkpoint(checkpoint, path).state_dict()
+    if preset["config"] | config_of(checkpoint) != preset["config"]:
+        raise UserError(
+            f"{path} is of another model than this preset. Name its preset with "
+            "--preset to go on with it, or begin anew with --fresh."
+        )
+    ema.load_state_dict(weights)
+    diffusion.load_state_dict(checkpoint["model"] if found else weights)
+    if found:
+        optimizer.load_state_dict(checkpoint["opt"])
+        run.step, run.losses = checkpoint["step"], checkpoint.get("losses", [])
+    return run
+
+
+def save_milestone(run, config, results, number, picture):
+    """Write model-N.pt, sample-N.png if `picture`, loss.csv and loss_curve.png."""
+    shadow = {f"ema_model.{k}": v for k, v in run.ema.state_dict().items()}
+    online = {f"online_model.{k}": v for k, v in run.diffusion.state_dict().items()}
+    counters = {"initted": torch.tensor(True), "step": torch.tensor(run.step)}
+    state = {
+        "step": run.step,
+        "model": run.diffusion.state_dict(),
+        "ema": shadow | online | counters,  # as the library's Trainer has it
+        "opt": run.optimizer.state_dict(),
+        "scaler": None,
+        "version": library_version,
+        "config": config,
+        "losses": run.losses,
+    }
     with replacing(results / f"model-{number}.pt") as temporary:
         torch.save(state, temporary)
     with (
         replacing(results / "loss.csv") as temporary,
         temporary.open("w", newline="") as file,
     ):
-        csv.writer(file).writerows([("step", "loss"), *losses])
+        csv.writer(file).writerows([("step", "loss"), *run.losses])
+    plot_losses(run.losses, results / "loss_curve.png")
+    if picture:
+        noise = draw_noise(range(42, 42 + NUM_SAMPLES), config["image_size"])
+        grid = make_grid(denoise(run.ema, noise, 20, "dpmpp"))
+        save_image(upscale(grid, 2), results / f"sample-{number}.png")
 
+
+def plot_losses(losses, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -142,7 +234,7 @@ def save_milestone(results, number, state, losses):
     axes.plot(*zip(*losses, strict=True), color="#0072b2", marker="o", markersize=3)
     axes.set(xlabel="step", ylabel="loss (mean since the milestone before)")
     axes.grid(alpha=0.3)
-    with replacing(results / "loss_curve.png") as temporary:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
@@ -164,148 +256,131 @@ def stop_signals():
             signal.signal(name, handler)
 
 
+def steps_of(run, accelerator, preset, images, total, flips):
+    """Train up to step `total`; yield the loss of each step, a scalar on the device.
+
+    Nothing in a step waits for the GPU: to read the loss is left to the caller.
+    """
+    size, processes = preset["batch_size"], accelerator.num_processes
+    # Each process draws the whole batch and keeps its own part of it.
+    part = slice(*(size * (accelerator.process_index + i) // processes for i in (0, 1)))
+    model, optimizer = accelerator.prepare(run.diffusion, run.optimizer)
+    while run.step < total:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(preset, run.step, total)
+        sum_of_losses = 0.0
+        for k in range(GRADIENT_ACCUMULATE):
+            number = run.step * GRADIENT_ACCUMULATE + k
+            timesteps, middle = preset["config"]["timesteps"], preset["middle"]
+            batch = draw_batch(images, number, size, timesteps, flips, middle)
+            batch = [whole_batch[part] for whole_batch in batch]
+            loss = loss_of(model, run.diffusion.loss_weight, batch)
+            accelerator.backward(loss / GRADIENT_ACCUMULATE)
+            sum_of_losses += loss.detach()
+        accelerator.clip_grad_norm_(run.diffusion.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        run.step += 1
+        follow(run.ema, run.diffusion, run.step, preset["ema_decay"])
+        yield sum_of_losses / GRADIENT_ACCUMULATE
+
+
+def compile_if_it_pays(diffusion, steps):
+    """Compiling takes two minutes; then two cores are 1.4 times as fast."""
+    if steps >= 5_000 and sys.platform == "linux" and shutil.which("g++"):
+        diffusion.model.compile()
+
+
 def train(args):
-    preset = PRESETS[args.preset]
-    config, size = preset["config"], preset["batch_size"]
-    total = args.steps or preset["steps"]
-    out = args.out or ROOT
-    results = out / "training_results"
+    preset, out = PRESETS[args.preset], args.out or ROOT
+    size, total = preset["batch_size"], args.steps or preset["steps"]
+    results = writable(out / "training_results")
     accelerator = Accelerator(
         mixed_precision=precision(args.device), cpu=args.device == "cpu"
     )
-    device, processes = accelerator.device, accelerator.num_processes
-    if size % processes:
+    if size % accelerator.num_processes:
         raise UserError(
-            f"A batch of {size} cannot be shared evenly by {processes} processes."
+            f"A batch of {size} cannot be shared evenly by "
+            f"{accelerator.num_processes} processes."
         )
-    # Each process draws the whole batch and keeps its own part of it.
-    part = slice(*(size * (accelerator.process_index + i) // processes for i in (0, 1)))
     with accelerator.main_process_first():  # the others find the textiles drawn
-        images = load_images(args, size, accelerator.print).to(device)
-        if args.fresh and accelerator.is_main_process and milestones(results):
-            shelf = next(
-                p for n in range(1, 999) if not (p := results / f"old-{n}").exists()
-            )
-            shelf.mkdir()
-            for path in milestones(results):
-                path.rename(shelf / path.name)
-            print(f"The run before was moved to {shelf}.")
-
-    torch.manual_seed(0)  # the same first weights in every run and process
-    diffusion = build(config).to(device)
-    ema = copy.deepcopy(diffusion).requires_grad_(False)
-    optimizer = torch.optim.Adam(
-        diffusion.parameters(),
-        preset["learning_rate"],
-        betas=(0.9, 0.99),
-        fused=device.type != "mps",
-    )
-    step, losses = 0, []
-    if found := milestones(results):
-        checkpoint = read_checkpoint(found[-1])
-        if config | config_of(checkpoint) != config:
-            raise UserError(
-                f"{found[-1]} is of another model than preset {args.preset!r}. "
-                "Name its preset to go on with it, or start anew with --fresh."
-            )
-        diffusion.load_state_dict(checkpoint["model"])
-        kept = checkpoint["ema"].items()
-        ema.load_state_dict({k[10:]: v for k, v in kept if k.startswith("ema_model.")})
-        optimizer.load_state_dict(checkpoint["opt"])
-        step = checkpoint["step"]
-        losses = checkpoint.get("losses", [])
-        accelerator.print(f"Going on from {found[-1].name}, step {step:,}.")
-    if total >= 5_000 and sys.platform == "linux" and shutil.which("g++"):
+        images = load_images(args, size, accelerator.print)
+        if args.fresh and accelerator.is_main_process:
+            shelve(results)
+    run = begin(preset, accelerator.device, results, args.start)
+    accelerator.print(f"Training from step {run.step:,} to {total:,}.")
+    if total - run.step >= 5_000 and sys.platform == "linux" and shutil.which("g++"):
         # Two minutes before the first step; then 1.4 times as fast on two cores.
-        diffusion.model.compile()
-    model, optimizer = accelerator.prepare(diffusion, optimizer)
+        run.diffusion.model.compile()
 
-    def save():
-        number = math.ceil(step / preset["save_every"])
-        loss = (accelerator.reduce(loss_sum, "mean") / loss_count).item()
-        if not math.isfinite(loss):
-            raise UserError(
-                f"The loss is {loss} at step {step:,}: training has diverged. Lower "
-                "the learning rate in CONFIG and run again: it goes on from the last "
-                "milestone."
-            )
-        losses.append((step, loss))
-        if not accelerator.is_main_process:
-            return
-        shadow = {f"ema_model.{k}": v for k, v in ema.state_dict().items()}
-        online = {f"online_model.{k}": v for k, v in diffusion.state_dict().items()}
-        counters = {"initted": torch.tensor(True), "step": torch.tensor(step)}
-        state = {
-            "step": step,
-            "model": diffusion.state_dict(),
-            "ema": shadow | online | counters,  # as the library's Trainer has it
-            "opt": optimizer.optimizer.state_dict(),
-            "scaler": None,
-            "version": library_version,
-            "config": config,
-            "losses": losses,
-        }
-        save_milestone(results, number, state, losses)
-        noise = draw_noise(range(42, 42 + NUM_SAMPLES), config["image_size"])
-        grid = denoise(ema, noise, 20, "dpmpp")
-        save_image(upscale(make_grid(grid), 2), results / f"sample-{number}.png")
-
-    loss_sum, loss_count = torch.zeros((), device=device), 0
-    quiet = None if accelerator.is_main_process else True
-    bar = tqdm(initial=step, total=total, desc="Training", disable=quiet)
-    with stop_signals() as stop:
-        while step < total and not anywhere(stop, accelerator):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(preset, step, total)
-            for k in range(GRADIENT_ACCUMULATE):
-                number = step * GRADIENT_ACCUMULATE + k
-                batch = draw_batch(
-                    images,
-                    number,
-                    size,
-                    config["timesteps"],
-                    flips=bool(args.data),
-                    middle=preset["middle"],
-                )
-                x_0, t, noise = (whole_batch[part] for whole_batch in batch)
-                # The library weighs the error of v by alpha-bar, which hardly trains
-                # the noisy end, where layout and colours are decided: undo that.
-                error = model(x_0, times=t, noise=noise, loss_reduction="none")  # (B,)
-                loss = (error / diffusion.loss_weight[t]).mean() / GRADIENT_ACCUMULATE
-                accelerator.backward(loss)
-                loss_sum += loss.detach()
-            accelerator.clip_grad_norm_(diffusion.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            step, loss_count = step + 1, loss_count + 1
-            # The average of all steps so far until it can afford to forget.
-            decay = min(preset["ema_decay"], step / (step + 9))
-            with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(ema.parameters()), list(diffusion.parameters()), 1 - decay
-                )
-            bar.update()
-            if step % 50 == 0:
-                bar.set_postfix(loss=f"{(loss_sum / loss_count).item():.4f}")
-            if step % preset["save_every"] == 0 or step == total:
-                save()
-                loss_sum, loss_count = torch.zeros_like(loss_sum), 0
-        bar.close()
-        if loss_count:
-            save()
-    if step < total:
+    images = images.to(accelerator.device)
+    steps = steps_of(run, accelerator, preset, images, total, bool(args.data))
+    try:
+        with stop_signals() as stop:
+            follow_along(run, steps, stop, accelerator, preset, total, results)
+    except torch.OutOfMemoryError:
         raise UserError(
-            f"Stopped and saved at step {step:,} of {total:,}. "
+            f"Out of memory with {size} pictures a step. Set the batch size in CONFIG "
+            f"to {size // 2}; the same command then goes on from the last milestone."
+        ) from None
+    if run.step < total:
+        raise UserError(
+            f"Stopped and saved at step {run.step:,} of {total:,}. "
             "The same command goes on from there."
         )
     if not accelerator.is_main_process:
         return
-    if step < ENOUGH_STEPS:
-        print(f"Done: {step:,} steps, too few for a model to draw with.")
+    if run.step < ENOUGH_STEPS:
+        print(f"Done: {run.step:,} steps, too few for a model to draw with.")
         return
     path = out / "models" / "ddpm_african_fabrics.pt"
-    save_weights(ema, config, step, path)
-    print(f"Done: {step:,} steps. Draw with {path}, as the exercises here do first.")
+    save_weights(run.ema, preset["config"], run.step, path)
+    print(f"Done: {run.step:,} steps. Draw with {path}, as the exercises do first.")
+
+
+def follow_along(run, steps, stop, accelerator, preset, total, results):
+    """Take the steps; save at milestones, at the end, and when asked to stop."""
+    every, main = preset["save_every"], accelerator.is_main_process
+    loss_sum, count = torch.zeros((), device=accelerator.device), 0
+    with tqdm(
+        initial=run.step,
+        total=total,
+        desc="Training",
+        disable=None if main else True,
+    ) as bar:
+        for loss in steps:
+            loss_sum, count = loss_sum + loss, count + 1
+            bar.update()
+            if run.step % 50 == 0:
+                bar.set_postfix(loss=f"{(loss_sum / count).item():.4f}")
+            stopping = anywhere(stop, accelerator)
+            due = run.step % every == 0 or run.step == total
+            if due or stopping:
+                mean = (accelerator.reduce(loss_sum, "mean") / count).item()
+                if not math.isfinite(mean):
+                    raise UserError(
+                        f"The loss is {mean} at step {run.step:,}: training has "
+                        "diverged. Lower the learning rate in CONFIG and run again: it "
+                        "goes on from the last milestone."
+                    )
+                run.losses.append((run.step, mean))
+                loss_sum, count = torch.zeros_like(loss_sum), 0
+                if main:
+                    number = math.ceil(run.step / every)
+                    save_milestone(run, preset["config"], results, number, due)
+            if stopping:
+                break
+
+
+def shelve(results):
+    """Move the milestones of the run before out of the way, into old-1, old-2, ..."""
+    if found := milestones(results):
+        numbers = itertools.count(1)
+        shelf = next(p for n in numbers if not (p := results / f"old-{n}").exists())
+        shelf.mkdir()
+        for path in found:
+            path.rename(shelf / path.name)
+        print(f"The run before was moved to {shelf}.")
 
 
 def anywhere(stop, accelerator):
@@ -357,6 +432,7 @@ def main(argv=None):
     parser.add_argument(
         "--steps", type=whole(1, 10**9), help="train up to this step (the preset's)"
     )
+    parser.add_argument("--start", type=Path, help="weights to begin a new run with")
     parser.add_argument("--fresh", action="store_true", help="start anew")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu"])
     parser.add_argument("--out", type=folder, help="where to write")

@@ -30,7 +30,7 @@ from tqdm import tqdm
 DATA = Path(__file__).resolve().parent / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
 # SHA-256 of the pixels of those 1,059, in order of their seeds.
-SHA256 = "e6c692990419bc85d0d9d3b36aac90a6ed17d5ba3f894beca17af82171055260"
+SHA256 = "7f855b11c0af7cee3e2d003692243a860f4f878fbf6c9f997a569aad8ccafdf6"
 
 SIZE = 64  # pixels a side of a finished picture
 FINE = 4  # supersampling: 4 x 4 fine samples are averaged into one pixel
@@ -92,11 +92,12 @@ def _steps(u, n):
 def _repeat(rng, x, *periods):
     """x in units of one period out of those given (pixels), and that period.
 
-    Repeats start at a multiple of 4 pixels, as a printing block is set down along
-    a ruler: a cloth whose motif may start anywhere is many times as hard to learn.
+    Periods are powers of two, and a repeat starts at the picture's edge or half a
+    period from it, as a tailor centres a motif: a cloth that may start anywhere is
+    many times as hard to learn.
     """
     period = periods[rng.integers(len(periods))]
-    return (x + 4 * rng.integers(period // 4)) / period, period
+    return x / period + 0.5 * rng.integers(2), period
 
 
 def _petals(u, v, doublings):
@@ -118,8 +119,8 @@ def _kente(rng, x, y):
         [(26, 48, 122), (222, 166, 36), (20, 18, 30), (244, 216, 96), (190, 40, 38)],
         [(132, 22, 38), (226, 170, 44), (22, 18, 20), (246, 218, 110), (20, 88, 66)],
     ][rng.integers(4)]
-    s, _ = _repeat(rng, x, 16, 24, 32)
-    t, _ = _repeat(rng, y, 16, 24, 32)
+    s, _ = _repeat(rng, x, 16, 32)
+    t, _ = _repeat(rng, y, 16, 32)
     u, v = _cell(s), _cell(t)
     weft = (np.floor(s) + np.floor(t)) % 2 == 0
     a = np.abs(u)
@@ -183,16 +184,16 @@ def _bogolanfini(rng, x, y):
         [(58, 38, 26), (216, 176, 104)],
         [(226, 212, 184), (48, 34, 28)],  # dark signs on cloth left pale
     ][rng.integers(4)]
-    t, height = _repeat(rng, y, 16, 24)
+    t, height = _repeat(rng, y, 16, 32)
     v = _cell(t) / 0.86  # the rest is the rule between two bands
     cycle = rng.integers(2, 4)  # bands A B A B or A B C A
     kinds = rng.permutation(7)[:cycle]
     ink = np.zeros(x.shape, np.uint8)
     for k in range(cycle):
-        s, width = _repeat(rng, x, height - 4, height)
-        u = _cell(s)
-        if kinds[k] not in (0, 6):  # all but the joined-up signs keep their shape
-            u = u * width / height / 0.86
+        joined = kinds[k] in (0, 6)  # may be narrower: the others keep their shape
+        u = _cell(_repeat(rng, x, *((16, height) if joined else (height,)))[0])
+        if not joined:
+            u = u / 0.86
         ink[(np.floor(t) % cycle == k) & _sign(kinds[k], u, v)] = 1
     ink[np.abs(v) > 0.52] = 1
     return ink, palette, PLAIN
@@ -204,8 +205,8 @@ def _adire(rng, x, y):
         [(18, 26, 64), (206, 216, 228), (58, 80, 136)],
         [(34, 58, 128), (222, 230, 238), (104, 136, 196)],
     ][rng.integers(3)]
-    s, period = _repeat(rng, x, 24, 32)
-    t, _ = _repeat(rng, y, period)
+    s, _ = _repeat(rng, x, 32)
+    t, _ = _repeat(rng, y, 32)
     u, v = _cell(s), _cell(t)
     r = np.sqrt(u * u + v * v)
     a, b = np.abs(u), np.abs(v)
@@ -248,8 +249,8 @@ def _wax_print(rng, x, y):
         [(30, 62, 140), (16, 20, 52), (246, 196, 58), (222, 70, 40), (240, 244, 240)],
         [(140, 30, 92), (40, 12, 44), (248, 168, 48), (28, 132, 120), (252, 228, 206)],
     ][rng.integers(5)]
-    t, period = _repeat(rng, y, 24, 32)
-    s, _ = _repeat(rng, x, period)
+    s, _ = _repeat(rng, x, 32)
+    t, _ = _repeat(rng, y, 32)
     staggered = rng.uniform() < 0.4
     if staggered:
         s = s + 0.5 * (np.floor(t) % 2)
@@ -280,7 +281,7 @@ def _kuba(rng, x, y):
         [(190, 146, 82), (54, 34, 24), (222, 192, 136)],
         [(214, 184, 128), (98, 40, 28), (44, 30, 26)],
     ][rng.integers(3)]
-    width, height = [(24, 24), (32, 32), (32, 24), (24, 32), (32, 64)][rng.integers(5)]
+    width, height = [(32, 32), (32, 64), (64, 32), (64, 64)][rng.integers(4)]
     s, t = _repeat(rng, x, width)[0], _repeat(rng, y, height)[0]
     tx, ty = _wave(_steps(s, width // 2)), _wave(_steps(t, height // 2))
     small = min(width, height)
@@ -318,22 +319,22 @@ def _khasa(rng, x, y):
         [(168, 36, 32), (238, 226, 200), (30, 26, 32), (228, 168, 52)],
         [(226, 216, 196), (34, 50, 92), (176, 48, 36), (120, 78, 44)],
     ][rng.integers(3)]
-    s, width = _repeat(rng, x, 16, 32, 64)  # one peak
-    slope = rng.choice([0.5, 0.75, 1.0])
+    s, width = _repeat(rng, x, 32, 64)  # one peak
+    slope = rng.choice([0.5, 1.0])
     rise = slope * width / 2 * _wave(_steps(s, width // 2))  # pixels
-    s, _ = _repeat(rng, y + rise, 32, 64)  # once through the sequence of stripes
-    s = s - np.floor(s)
-    ink = np.zeros(x.shape, np.uint8)
+    period = [32, 64][rng.integers(2)]  # once through the sequence of stripes
     # Symmetric sequence of stripes: ground, thin, ground, broad with a core.
-    a = np.abs(s - 0.5)
-    broad = rng.uniform(0.2, 0.27)
-    core = rng.uniform(0.05, 0.1)
+    start = rng.integers(2) * period // 2
+    a = np.abs(_cell((y + rise + start) / period)) * period  # pixels from the core
+    unit = period / 32
+    core, broad = rng.integers(2, 4) * unit, rng.integers(6, 9) * unit
     one, two, three = rng.permutation([1, 2, 3])
+    ink = np.zeros(x.shape, np.uint8)
     ink[a < broad] = one
-    ink[(a < broad) & (a > broad - 0.06)] = two
+    ink[(a < broad) & (a > broad - 2 * unit)] = two
     ink[a < core] = three
-    ink[np.abs(a - 0.5 * (0.5 + broad)) < 0.045] = two
-    ink[a > 0.46] = three
+    ink[np.abs(a - 12 * unit) < unit] = two
+    ink[a > 14 * unit] = three
     return ink, palette, RIB
 
 
@@ -345,8 +346,8 @@ def _pelete_bite(rng, x, y):
         [(22, 84, 66), (32, 36, 78), (236, 190, 80), (180, 36, 40)],
         [(196, 66, 40), (60, 24, 50), (246, 218, 160), (28, 72, 92)],
     ][rng.integers(4)]
-    s, period = _repeat(rng, x, 24, 32)
-    t, _ = _repeat(rng, y, period)
+    s, _ = _repeat(rng, x, 32)
+    t, _ = _repeat(rng, y, 32)
     broad, narrow = rng.uniform(0.14, 0.26), rng.uniform(0.03, 0.05)
 
     def threads(u):
@@ -383,8 +384,8 @@ def _shweshwe(rng, x, y):
         [(150, 28, 38), (250, 236, 226)],
         [(18, 76, 84), (236, 244, 236)],
     ][rng.integers(4)]
-    t, period = _repeat(rng, y, 24, 32)
-    s, _ = _repeat(rng, x, period)
+    s, _ = _repeat(rng, x, 32)
+    t, _ = _repeat(rng, y, 32)
     ground = rng.integers(3)
     if ground == 0:
         s = s + 0.5 * (np.floor(t) % 2)  # half-drop repeat

@@ -96,15 +96,24 @@ def check_config(parser, low, high, **values):
                 )
 
 
-def folder(text):
-    """A type for argparse: a folder to write to, made if it is not there."""
+def writable(path):
+    """`path` as a folder to write to, made if it is not there; else UserError."""
+    path = Path(path)
     try:
-        Path(text).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
-    if not os.access(text, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text} cannot be written to")
-    return Path(text)
+        raise UserError(f"{path}: {error.strerror}. Give another folder.") from None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"{path} cannot be written to. Give another folder.")
+    return path
+
+
+def folder(text):
+    """A type for argparse: a folder to write to."""
+    try:
+        return writable(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def exercise_parser(doc, out=".", **config):

@@ -232,19 +232,54 @@ def test_a_diverged_run_stops_and_keeps_the_last_milestone(lab, monkeypatch):
     assert not list(milestone.parent.glob("model-2*"))
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(lab, monkeypatch):
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
     draw = exercise3_train.draw_batch
+    handler = signal.getsignal(name)
 
     def interrupting(images, step, *rest, **more):
-        if step == 3:
-            signal.raise_signal(signal.SIGINT)
+        if step == 2:
+            signal.raise_signal(name)
         return draw(images, step, *rest, **more)
 
     monkeypatch.setattr(exercise3_train, "draw_batch", interrupting)
-    with pytest.raises(UserError, match=r"saved at step 4 of 6\. The same command"):
+    with pytest.raises(UserError, match=r"saved at step 3 of 6\. The same command"):
         train(lab, "run")
-    assert weights(lab / "run" / "training_results" / "model-2.pt")["step"] == 4
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    results = lab / "run" / "training_results"
+    assert weights(results / "model-2.pt")["step"] == 3
+    assert not (results / "sample-2.png").exists()  # no time for pictures now
+    assert signal.getsignal(name) is handler
+
+
+def test_out_of_memory_names_the_batch_size_to_try(lab, monkeypatch):
+    train(lab, "run", "--steps", "2")
+    draw = exercise3_train.draw_batch
+
+    def greedy(images, step, *rest, **more):
+        if step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return draw(images, step, *rest, **more)
+
+    monkeypatch.setattr(exercise3_train, "draw_batch", greedy)
+    with pytest.raises(UserError, match=r"4 pictures a step\. Set .* to 2;"):
+        train(lab, "run")
+    monkeypatch.setattr(exercise3_train, "draw_batch", draw)
+    train(lab, "run")
+    results = lab / "run" / "training_results"
+    assert weights(results / "model-3.pt")["step"] == 6
+
+
+def test_a_new_run_can_begin_with_given_weights(lab):
+    train(lab, "first")
+    first = lab / "first" / "models" / "ddpm_african_fabrics.pt"
+    rate = exercise3_train.learning_rate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exercise3_train, "learning_rate", lambda *_: 0.0)
+        train(lab, "second", "--start", str(first))
+    assert exercise3_train.learning_rate is rate
+    second = weights(lab / "second" / "training_results" / "model-3.pt")
+    for name, tensor in weights(first)["ema"].items():
+        assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
 
 
 def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
@@ -407,3 +442,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_training(lab, capsys
     with pytest.raises(SystemExit) as caught:
         train(lab, "file")
     assert caught.value.code == 2 and "--out" in capsys.readouterr().err
+    (lab / "run").mkdir()
+    (lab / "run" / "training_results").touch()
+    with pytest.raises(UserError, match=r"training_results: .* Give another folder"):
+        train(lab, "run")
