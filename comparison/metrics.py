@@ -1,0 +1,69 @@
+"""How good a set of pictures is, against a set of real ones.
+
+All take NumPy arrays: features (N, D) as `classifier.look` gives them, or pictures
+(N, H, W, 3) uint8.
+"""
+
+import numpy as np
+import torch
+
+
+def frechet_distance(features, real_features):
+    """Distance of two Gaussians fitted to the features; 0 for equal ones.
+
+    |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)), eq. 6 of Heusel et al. (2017).
+    With few samples it comes out too large: compare equal numbers of them only.
+    """
+    m_1, m_2 = features.mean(axis=0), real_features.mean(axis=0)
+    c_1, c_2 = (
+        np.cov(f.astype(float), rowvar=False) for f in (features, real_features)
+    )
+    # The trace of the root is the sum of the roots of the eigenvalues.
+    roots = np.sqrt(np.linalg.eigvals(c_1 @ c_2).real.clip(min=0))
+    return ((m_1 - m_2) ** 2).sum() + np.trace(c_1) + np.trace(c_2) - 2 * roots.sum()
+
+
+def precision_recall(features, real_features, k=3):
+    """(precision, recall) of Kynkaanniemi et al. (2019), Algorithm 1, each in [0, 1].
+
+    A set covers what lies within the distance from any of its members to that one's
+    k-th nearest neighbour. Precision: the share of pictures that the real ones cover.
+    Recall: the share of real ones that the pictures cover. Sets should be equally big.
+    """
+    one, two = (torch.from_numpy(f).double() for f in (features, real_features))
+
+    def covered(points, by):
+        # The nearest neighbour of a point in its own set is itself.
+        radius = torch.cdist(by, by).kthvalue(min(k + 1, len(by)), dim=1).values
+        return (torch.cdist(points, by) <= radius).any(dim=1).double().mean().item()
+
+    return covered(one, by=two), covered(two, by=one)
+
+
+def nearest(images, real, batch_size=1024):
+    """(distance, index) of the nearest real picture to each of `images`, (N,) each.
+
+    The distance is the root mean square over pixels and channels, in [0, 1].
+    """
+    flat = torch.from_numpy(images).flatten(1).float() / 255
+    distances, indices = [], []
+    for first in range(0, len(real), batch_size):
+        part = torch.from_numpy(real[first : first + batch_size]).flatten(1) / 255
+        distance, index = torch.cdist(flat, part).min(dim=1)
+        distances.append(distance)
+        indices.append(index + first)
+    best = torch.stack(distances).min(dim=0)
+    index = torch.stack(indices).gather(0, best.indices[None])[0]
+    return (best.values / flat.shape[1] ** 0.5).numpy(), index.numpy()
+
+
+def recognised(probabilities, confidence=0.9):
+    """Share of pictures whose family the classifier is surer of than `confidence`."""
+    return (probabilities.max(axis=1) > confidence).mean()
+
+
+def shares(probabilities):
+    """Share of the pictures that is most likely of each family: (8,), sums to 1."""
+    families = probabilities.shape[1]
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=families)
+    return counts / len(probabilities)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from comparison import measure_model
+from comparison.classifier import WEIGHTS, held_out, load_classifier, look
+from comparison.metrics import (
+    frechet_distance,
+    nearest,
+    precision_recall,
+    recognised,
+    shares,
+)
+from fabric_dataset import FAMILIES, family, pattern
+
+
+@pytest.fixture(scope="module")
+def textiles():
+    return held_out(160)
+
+
+def test_classifier_knows_textiles_it_was_not_trained_on(textiles):
+    images, labels = textiles
+    features, probabilities = look(load_classifier(), images)
+    assert features.shape == (160, 64)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities.argmax(axis=1) == labels).mean() > 0.97
+    assert WEIGHTS.stat().st_size < 1_000_000
+    assert shares(probabilities) == pytest.approx(np.full(8, 1 / 8), abs=0.02)
+
+
+def test_classifier_is_not_sure_of_noise():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3)).astype(np.uint8)
+    assert recognised(look(load_classifier(), noise)[1]) < 0.9
+
+
+def test_frechet_distance_of_gaussians_is_the_closed_form():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(200_000, 3)) * [1, 2, 3] + [0, 1, 0]
+    two = rng.normal(size=(200_000, 3)) * [2, 2, 1] + [1, 1, 2]
+    # Diagonal covariances commute: the trace term is the sum of (s_1 - s_2)^2.
+    expected = (1 + 0 + 4) + (1 + 0 + 4)
+    assert frechet_distance(one, two) == pytest.approx(expected, rel=0.02)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+
+
+def test_frechet_distance_equals_the_one_by_the_matrix_root():
+    from scipy.linalg import sqrtm
+
+    rng = np.random.default_rng(1)
+    one = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 8))
+    two = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 8)) + 1
+    c_1, c_2 = np.cov(one.T), np.cov(two.T)
+    shift = one.mean(axis=0) - two.mean(axis=0)
+    expected = shift @ shift + np.trace(c_1 + c_2 - 2 * sqrtm(c_1 @ c_2).real)
+    assert frechet_distance(one, two) == pytest.approx(expected, rel=1e-6)
+
+
+def test_precision_and_recall_of_sets_with_a_known_answer():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(200, 4))
+    assert precision_recall(one, one) == (1, 1)
+    assert precision_recall(one, one + 100) == (0, 0)
+    both = np.concatenate([one[:100], one[:100] + 100])
+    assert precision_recall(one[:100], both)[0] == 1  # all real, half of it missed
+    assert precision_recall(one[:100], both)[1] == pytest.approx(0.5)
+    repeated = np.repeat(one[:1], 200, axis=0)
+    precision, recall = precision_recall(repeated, one)
+    assert precision == 1 and recall < 0.02  # collapsed
+
+
+def test_nearest_finds_the_copy(textiles):
+    images, _ = textiles
+    changed = images[[7, 90]].astype(int)
+    changed[1] += 10  # grey levels
+    changed = changed.clip(0, 255).astype(np.uint8)
+    distance, index = nearest(changed, images, batch_size=50)
+    assert index.tolist() == [7, 90]
+    assert distance[0] == pytest.approx(0, abs=1e-3)
+    change = (changed[1].astype(float) - images[90]) / 255
+    assert distance[1] == pytest.approx(np.sqrt((change**2).mean()), rel=1e-3)
+
+
+def test_held_out_textiles_belong_to_the_families_named(textiles):
+    images, labels = textiles
+    assert np.array_equal(images[5], pattern(1_000_005))
+    assert list(FAMILIES)[labels[5]] == family(1_000_005)
+
+
+def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
+    monkeypatch.setattr(measure_model, "draw_textiles", lambda count: count)
+    monkeypatch.setattr(measure_model, "load_folder", lambda count: held_out(count))
+    torch.manual_seed(0)
+    measure_model.main(
+        f"--checkpoint {tiny_file} --steps 1 --count 16 --textiles 40".split()
+    )
+    rows = {
+        line[:42].strip(): line[42:].split()
+        for line in capsys.readouterr().out.splitlines()
+        if line[42:].strip()
+    }
+    assert rows[""] == ["model", "floor"]
+    assert float(rows["nearest training picture, median"][1]) == 0  # the same seeds
+    assert float(rows["precision"][1]) == 1
+    model, floor = map(float, rows["Frechet distance"])
+    assert model > 3 * floor  # an untrained network draws noise
