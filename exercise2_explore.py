@@ -174,8 +174,8 @@ def compare_samplers(diffusion, args):
 def draw_rows(rows, titles, labels, args, name):
     """Write rows of pictures (3, H, W), a title above each column, a label a row."""
     height, width = len(rows), len(titles)
-    size = (1.5 * width + 0.7, 1.5 * height + 0.6)
-    figure = Figure(figsize=size, dpi=160, layout="constrained")
+    size = (1.25 * width + 0.7, 1.25 * height + 0.6)
+    figure = Figure(figsize=size, dpi=192, layout="constrained")
     axes = figure.subplots(height, width, squeeze=False)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
@@ -183,8 +183,8 @@ def draw_rows(rows, titles, labels, args, name):
             axes[i, j].set(xticks=[], yticks=[])
             axes[i, j].spines[:].set_visible(False)
             if i == 0:
-                axes[i, j].set_title(titles[j], fontsize=11)
-        axes[i, 0].set_ylabel(labels[i], fontsize=11)
+                axes[i, j].set_title(titles[j], fontsize=12)
+        axes[i, 0].set_ylabel(labels[i], fontsize=12)
     with replacing(args.out / name) as temporary:
         figure.savefig(temporary)
 

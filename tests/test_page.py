@@ -1,0 +1,138 @@
+"""The lesson page, rendered, in a real browser without a network."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fabric_diffusion import ROOT
+
+pytest.importorskip("sphinx_design", reason="pip install -r docs/requirements.txt")
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+PAGES = sorted(
+    str(path.relative_to(ROOT).with_suffix(".html"))
+    for path in [ROOT / "README.rst", *ROOT.glob("*/README.rst")]
+)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The rendered pages; rendering them says nothing, as instructors should see."""
+    out = tmp_path_factory.mktemp("site")
+    command = ["-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-c", "docs", "."]
+    built = subprocess.run(
+        [sys.executable, *command, str(out)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not BROWSER:
+        pytest.skip("no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a page of the site from disk; returns it with lists of what went wrong."""
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    troubles = []
+    page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("requestfailed", lambda request: troubles.append(request.url))
+    page.on(
+        "request",
+        lambda r: (
+            r.url.split(":")[0] in ("file", "data", "blob") or troubles.append(r.url)
+        ),
+    )
+
+    def open_page(name):
+        page.goto((site / name).as_uri())
+        page.wait_for_function("window.MathJax?.startup?.promise !== undefined || true")
+        page.wait_for_load_state("load")
+        if page.locator(".math").count():
+            page.evaluate("() => MathJax.startup.promise")
+        return page, troubles
+
+    yield open_page
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_complete_without_a_network(visit, name):
+    page, troubles = visit(name)
+    for dropdown in page.locator("details.sd-dropdown > summary").all():
+        dropdown.click()
+    for image in page.locator("main img").all():
+        image.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.images].every(i => i.complete)")
+    broken = "[...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+    assert page.evaluate(broken) == []
+    assert page.locator("main img:not([alt])").count() == 0
+    formulas = page.locator(".math").count()
+    assert page.locator("mjx-container").count() == formulas
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    shut = page.locator("details.sd-dropdown:not([open])").count()
+    assert shut == 0
+    assert troubles == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(visit, site, name):
+    page, _ = visit(name)
+    hrefs = page.eval_on_selector_all(
+        "a[href]", "links => links.map(a => a.getAttribute('href'))"
+    )
+    local = {h.split("#")[0] for h in hrefs if "://" not in h} - {""}
+    here = (site / name).parent
+    missing = [h for h in local if not (here / h).exists()]
+    assert missing == []
+    for anchor in {h[1:] for h in hrefs if h.startswith("#") and len(h) > 1}:
+        assert page.locator(f'[id="{anchor}"]').count(), anchor
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_the_screen(visit, name, width):
+    page, _ = visit(name)
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_lesson_has_formulas_dropdowns_and_downloads(visit):
+    page, _ = visit("README.html")
+    assert page.locator("mjx-container").count() > 10
+    assert page.locator("details.sd-dropdown").count() > 10
+    for exercise in ("1_generate", "2_explore", "3_morph", "3_train"):
+        assert page.locator(f'main a[href="exercise{exercise}.py"]').count()
+
+
+def test_front_door_leads_to_the_lesson(visit):
+    page, _ = visit("index.html")
+    page.wait_for_url(re.compile(r"/README\.html$"))
+
+
+def test_vendored_files_come_with_their_licence():
+    folder = ROOT / "docs" / "_static" / "mathjax"
+    assert "Apache License" in (folder / "LICENSE").read_text()
+    assert "3.2.2" in Path(folder / "tex-svg.js").read_text("utf-8")

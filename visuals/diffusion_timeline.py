@@ -1,0 +1,91 @@
+"""The history of diffusion models, down one line."""
+
+from style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
+
+# Year, who or what, its contribution, and whether this module teaches it.
+HISTORY = (
+    (
+        "2015",
+        "Sohl-Dickstein et al.",
+        "Destroy data by a slow diffusion, and learn to undo it",
+        False,
+    ),
+    (
+        "2019",
+        "Song and Ermon",
+        "Learn the score of the data at many noise levels",
+        False,
+    ),
+    (
+        "2020",
+        "DDPM, Ho et al.",
+        "Predict the noise: a plain regression, and fine pictures",
+        True,
+    ),
+    (
+        "2020",
+        "DDIM, Song et al.",
+        "The same network without fresh noise: far fewer steps",
+        True,
+    ),
+    (
+        "2021",
+        "Improved DDPM, Nichol and Dhariwal",
+        "Cosine schedule, learned variances",
+        True,
+    ),
+    (
+        "2021",
+        "Dhariwal and Nichol",
+        "Pictures ahead of a GAN's; guidance by a classifier",
+        True,
+    ),
+    (
+        "2022",
+        "Latent diffusion, Rombach et al.",
+        "Diffuse in the small latent space of an autoencoder",
+        False,
+    ),
+    (
+        "2022",
+        "v-prediction, Salimans and Ho",
+        "A target that is sound at every noise level",
+        True,
+    ),
+    (
+        "2022",
+        "Classifier-free guidance, Ho and Salimans",
+        "Guidance without a classifier: ask with and without label",
+        True,
+    ),
+    ("2022", "DPM-Solver++, Lu et al.", "A higher-order solver: 10 to 25 steps", True),
+)
+ROW = 0.56  # inches
+
+
+def draw():
+    height = 1.35 + ROW * len(HISTORY)
+    figure, axes = sheet(height, "From an idea to twenty steps, in seven years")
+    x = 1.15
+    tops = [height - 1.15 - ROW * i for i in range(len(HISTORY))]
+    axes.plot([x, x], [tops[0], tops[-1]], color=FAINT, linewidth=3, zorder=0)
+    for i, (y, (year, name, what, used)) in enumerate(zip(tops, HISTORY, strict=True)):
+        if i == 0 or HISTORY[i - 1][0] != year:
+            axes.text(x - 0.25, y, year, weight="bold", ha="right", va="center")
+        face, edge = (NETWORK, NETWORK) if used else ("white", SOFT)
+        axes.plot(x, y, "o", markersize=11, color=face, mec=edge, mew=1.8)
+        axes.text(x + 0.25, y + 0.11, name, weight="bold", va="center")
+        axes.text(x + 0.25, y - 0.12, what, va="center", size=SMALL)
+    axes.plot(MARGIN + 0.08, height - 0.7, "o", markersize=11, color=NETWORK)
+    axes.text(
+        MARGIN + 0.3,
+        height - 0.7,
+        "you meet it in this module",
+        va="center",
+        size=SMALL,
+    )
+    save(figure, __file__)
+
+
+if __name__ == "__main__":
+    draw()

@@ -1,0 +1,42 @@
+"""Small steps away from one noise: the picture changes little by little."""
+
+import math
+
+import torch
+from style import MARGIN, NOISE_SEED, save, sheet, tile
+
+from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
+
+ANGLES = (0, 2, 4, 8, 16, 32)  # degrees
+DIRECTIONS = (43, 53)  # seeds of the noises that are walked towards
+STEPS = 25  # of DPM-Solver++
+SIDE = 1.0  # inches
+
+
+def rotated(noise, other, degrees):
+    """Noise turned towards an independent other one: again standard normal."""
+    angle = math.radians(degrees)
+    return math.cos(angle) * noise + math.sin(angle) * other
+
+
+def draw():
+    figure, axes = sheet(3.55, "Near noises draw near pictures")
+    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
+    centre = draw_noise([NOISE_SEED])
+    rows = [
+        torch.cat([rotated(centre, draw_noise([seed]), angle) for angle in ANGLES])
+        for seed in DIRECTIONS
+    ]
+    images = denoise(diffusion, torch.cat(rows), STEPS, "dpmpp")
+    for i, image in enumerate(images):
+        row, column = divmod(i, len(ANGLES))
+        x, y = MARGIN + 1.1 * column, 1.35 - 1.1 * row
+        tile(axes, x, y, SIDE, image)
+        if row == 0:
+            axes.text(x + SIDE / 2, y + SIDE + 0.08, f"{ANGLES[column]}°", ha="center")
+    axes.text(MARGIN, 2.74, "the noise turned by an angle, towards two other noises")
+    save(figure, __file__)
+
+
+if __name__ == "__main__":
+    draw()

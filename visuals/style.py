@@ -1,0 +1,279 @@
+"""What the lesson's figures share: the sheet, the colours, the tiles, the saving.
+
+A figure is one sheet, 7 inches wide, laid out in inches from its lower left corner.
+Colours are those of Okabe and Ito (2008) and mean the same everywhere: blue is
+signal, vermilion noise, green the network; of two rivals the first is dark, the
+second purple.
+"""
+
+import ast
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the lesson's modules
+
+from fabric_dataset import pattern
+from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, denoise, draw_noise, replacing
+from generate_ddpm_morph import to_uint8
+
+CLOTH_SEED = 11  # the textile that dissolves in every figure
+NOISE_SEED = 28  # the noise that every figure draws a pattern from
+
+SIGNAL, NOISE, NETWORK = "#0072B2", "#D55E00", "#009E73"
+FIRST, SECOND = "#333333", "#CC79A7"  # linear and cosine, lerp and slerp, ...
+INK, SOFT, FAINT = "#222222", "#666666", "#D0D0D0"
+
+TIMES, MINUS = "\u00d7", "\u2212"  # as print has them, not x and a hyphen
+
+WIDTH = 7.0  # inches
+MARGIN = 0.25
+# Tiles of 64 pixels stay sharp at whole multiples: 64 pixels are 1/3 inch in a PNG,
+# 4/9 inch in a GIF.
+PNG_DPI, GIF_DPI = 192, 144
+SMALL, TEXT, FORMULA, TITLE = 11, 12, 15, 15
+
+rcParams.update(
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": TEXT,
+        "mathtext.fontset": "cm",
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": SOFT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.labelsize": SMALL,
+        "xtick.color": SOFT,
+        "ytick.color": SOFT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "lines.linewidth": 2.4,
+    }
+)
+
+# --- The sheet --------------------------------------------------------------
+
+
+def sheet(height, title, dpi=PNG_DPI):
+    """(figure, axes): a white sheet of WIDTH x height inches, axes in inches."""
+    figure = Figure(figsize=(WIDTH, height), dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(0, height))
+    axes.axis("off")
+    axes.text(MARGIN, height - 0.2, title, size=TITLE, weight="bold", va="top")
+    return figure, axes
+
+
+def plot_area(figure, x, y, width, height):
+    """Axes for a curve, its frame's place and size given in inches."""
+    tall = figure.get_figheight()
+    return figure.add_axes((x / WIDTH, y / tall, width / WIDTH, height / tall))
+
+
+# --- What lies on it --------------------------------------------------------
+
+
+def tile(axes, x, y, side, image=None):
+    """A picture (3, H, W) in [0, 1] with its lower left corner at (x, y).
+
+    Returns the artist, whose `set_data(to_uint8(image))` changes the picture.
+    """
+    dpi = axes.figure.dpi
+    x, y = round(x * dpi) / dpi, round(y * dpi) / dpi  # whole pixels stay sharp
+    artist = axes.imshow(
+        to_uint8(torch.ones(3, 1, 1) if image is None else image),
+        extent=(x, x + side, y, y + side),
+        interpolation="nearest",
+        aspect="auto",
+    )
+    axes.add_patch(
+        Rectangle((x, y), side, side, fill=False, edgecolor=SOFT, linewidth=0.8)
+    )
+    return artist
+
+
+def box(axes, x, y, width, height, text, colour=NETWORK, **kwargs):
+    """A box with rounded corners, tinted, text in its middle."""
+    axes.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=0.08",
+            facecolor=to_rgba(colour, 0.16),
+            edgecolor=colour,
+            linewidth=1.4,
+        )
+    )
+    kwargs = {"ha": "center", "va": "center"} | kwargs
+    axes.text(x + width / 2, y + height / 2, text, **kwargs)
+
+
+def arrow(axes, start, end, colour=SOFT, **kwargs):
+    """An arrow between two points (x, y)."""
+    style = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "shrinkA": 0}
+    axes.annotate("", end, start, arrowprops=style | {"shrinkB": 0} | kwargs)
+
+
+def share_bar(axes, x, y, width, share, height=0.12):
+    """A bar split into signal and noise. Returns a function that moves the split."""
+    axes.add_patch(Rectangle((x, y), width, height, color=NOISE, linewidth=0))
+    signal = Rectangle((x, y), width * share, height, color=SIGNAL, linewidth=0)
+    axes.add_patch(signal)
+    return lambda share: signal.set_width(width * share)
+
+
+def colour_key(axes, x, y):
+    """The words signal and noise, each behind a square of its colour, from (x, y)."""
+    for word, colour in (("signal", SIGNAL), ("noise", NOISE)):
+        axes.add_patch(Rectangle((x, y), 0.14, 0.14, color=colour, linewidth=0))
+        axes.text(x + 0.22, y + 0.06, word, size=SMALL, va="center")
+        x += 1.0
+
+
+# --- Pictures ---------------------------------------------------------------
+
+
+def cloth(seed=CLOTH_SEED):
+    """The textile of a seed as the process sees it: (3, 64, 64) in [-1, 1]."""
+    return torch.from_numpy(pattern(seed)).permute(2, 0, 1) / 127.5 - 1
+
+
+def visible(x):
+    """(..., 3, H, W) of the process, [-1, 1] and noise beyond it, in [0, 1]."""
+    return (x.float().cpu().clamp(-1, 1) + 1) / 2
+
+
+def walk(diffusion, steps, sampler="ddim"):
+    """Denoise the noise of NOISE_SEED: (states, picture).
+
+    states: [(t, x_t, predicted x_0)], one a step, pictures (3, 64, 64) in [-1, 1].
+    picture: (3, 64, 64) in [0, 1], which follows the last of them.
+    """
+    states = []
+
+    def remember(_, t, x_t, x_0):
+        states.append((t, x_t[0], x_0[0]))
+
+    noise = draw_noise([NOISE_SEED], diffusion.image_size[0])
+    picture = denoise(diffusion, noise, steps, sampler, [NOISE_SEED], remember)[0]
+    return states, picture
+
+
+# --- Saving, and telling when to draw again ---------------------------------
+
+
+def picture_of(script):
+    """Where the picture of a script lies: a GIF if it is a film, else a PNG."""
+    gif = Path(script).with_suffix(".gif")
+    return gif if "save_film" in code(script) else gif.with_suffix(".png")
+
+
+def save(figure, script):
+    """Write a figure beside its script, with the fingerprint of what it shows."""
+    with replacing(picture_of(script)) as temporary:
+        figure.savefig(temporary, metadata={"Comment": fingerprint(script)})
+
+
+def frame(figure):
+    """What a figure shows now, as a Pillow image."""
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+
+
+def save_film(frames, script, pause, colours=240):
+    """Write frames beside their script as an endless GIF.
+
+    pause: milliseconds from frame to frame, a multiple of 10; the last stays 2 s.
+    colours: noise takes less room with fewer, and one of 256 must be left for Pillow
+    to mark what stays as it was.
+    Drawn lines and letters want no dithering, which `save_gif` uses for pictures:
+    without it they are sharper, and the file a fraction of the size.
+    """
+    palette = film_palette(frames, colours)
+    flat = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    with replacing(picture_of(script)) as temporary:
+        flat[0].save(
+            temporary,
+            save_all=True,
+            append_images=flat[1:],
+            duration=[pause] * (len(flat) - 1) + [2000],
+            loop=0,
+            comment=fingerprint(script),
+        )
+
+
+def film_palette(frames, size):
+    """An image with the palette of all frames: the most frequent colours of the last
+    as they are, for white is to stay white, then a mixture of all the others.
+
+    Pillow looks colours up in steps of 4, so none may lie close to another.
+    """
+    tall = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames]))
+    frequent = sorted(frames[-1].getcolors(2**24), reverse=True)[: size // 3]
+    mixture = np.reshape(tall.quantize(size).getpalette(), (-1, 3)).tolist()
+    chosen = []
+    for colour in [*(colour for _, colour in frequent), *mixture]:
+        if all(np.abs(np.subtract(colour, other)).max() > 8 for other in chosen):
+            chosen.append(colour)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(list(np.ravel(chosen[:size])))
+    return palette
+
+
+def code(path):
+    """A Python file without docstrings and comment lines, which change no picture."""
+    lines = Path(path).read_text("utf-8").splitlines()
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node):
+            text = node.body[0]
+            for i in range(text.lineno - 1, text.end_lineno):
+                lines[i] = ""
+    return "\n".join(
+        line for line in lines if line.strip() and not line.lstrip().startswith("#")
+    )
+
+
+def inputs(script):
+    """The files a figure rests on: its script, our modules, the weights if used."""
+    found, queue = set(), [Path(script).resolve()]
+    while queue:
+        path = queue.pop()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        for name in re.findall(r"^(?:from|import) (\w+)", code(path), re.M):
+            queue += [Path(__file__).resolve().with_name(f"{name}.py")]
+            queue += [ROOT / f"{name}.py"]
+    if "EMBEDDED_WEIGHTS" in code(script):
+        found.add(EMBEDDED_WEIGHTS)
+    return sorted(found, key=lambda path: path.name)
+
+
+def fingerprint(script):
+    """A hash of all that a figure rests on, which its picture carries inside."""
+    digest = hashlib.sha256()
+    for path in inputs(script):
+        is_code = path.suffix == ".py"
+        digest.update(code(path).encode() if is_code else path.read_bytes())
+    return f"drawn from {digest.hexdigest()}"
+
+
+def is_current(script):
+    """Whether the picture is there and was drawn from what its script rests on now."""
+    path = picture_of(script)
+    return path.exists() and fingerprint(script).encode() in path.read_bytes()
