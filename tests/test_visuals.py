@@ -107,12 +107,16 @@ def test_only_what_is_out_of_date_is_drawn(tmp_path, monkeypatch, capsys, kind):
         "from style import *\nfigure, axes = sheet(2, 'Title', 20)\n" + ending[kind]
     )
     monkeypatch.setattr(draw_all, "FIGURES", [script])
+    asked = []
+    for other in (draw_all.exercise2_explore, draw_all.generate_ddpm_morph):
+        monkeypatch.setattr(other, "main", asked.append)
     told = []
     for arguments in ([], [], ["--all"]):
         draw_all.main(arguments)
         told.append(capsys.readouterr().out)
     assert told[0].startswith(f"a.{kind}: 140 x 40, ") and "drawn in" in told[2]
     assert told[1] == f"a.{kind}: up to date\n"
+    assert [a[:2] for a in asked] == 2 * [["--out", str(VISUALS)]]
     script.write_text(script.read_text().replace("Title", "Other"))
     draw_all.main([])
     assert "drawn in" in capsys.readouterr().out

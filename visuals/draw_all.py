@@ -1,7 +1,9 @@
 """Draw the figures of the lesson, one script a figure, into this folder.
 
 python visuals/draw_all.py          those whose script, modules or weights changed
-python visuals/draw_all.py --all    every one, in a few minutes
+python visuals/draw_all.py --all    every one, and what Exercise 2 and the morph write
+
+The first takes up to a minute or two, the second five.
 """
 
 import argparse
@@ -12,12 +14,13 @@ from pathlib import Path
 from PIL import Image
 from style import is_current, picture_of
 
-from fabric_diffusion import run
+import exercise2_explore
+import generate_ddpm_morph
+from fabric_diffusion import EMBEDDED_WEIGHTS, run
 
+FOLDER = Path(__file__).resolve().parent
 FIGURES = sorted(
-    path
-    for path in Path(__file__).resolve().parent.glob("*.py")
-    if path.stem not in ("style", "draw_all")
+    path for path in FOLDER.glob("*.py") if path.stem not in ("style", "draw_all")
 )
 
 
@@ -41,6 +44,9 @@ def main(argv=None):
         print(
             f"{path.name}: {width} x {height}, {size:,.0f} KB, drawn in {seconds:.1f} s"
         )
+    if args.all:
+        for script in (exercise2_explore, generate_ddpm_morph):
+            script.main(["--out", str(FOLDER), "--checkpoint", str(EMBEDDED_WEIGHTS)])
 
 
 if __name__ == "__main__":
