@@ -11,17 +11,9 @@ three minutes on two cores, by 250 steps half an hour.
 
 import time
 
-import numpy as np
-
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import (
-    frechet_distance,
-    nearest,
-    precision_recall,
-    recognised,
-    shares,
-)
-from fabric_dataset import FAMILIES, draw_textiles, load_folder
+from comparison.metrics import measure
+from fabric_dataset import draw_textiles, load_folder
 from fabric_diffusion import (
     EMBEDDED_WEIGHTS,
     denoise,
@@ -32,26 +24,6 @@ from fabric_diffusion import (
     whole,
 )
 from generate_ddpm_morph import to_uint8
-
-
-def measure(images, train, reference, classifier):
-    """The figures of one set of pictures (N, 64, 64, 3) uint8.
-
-    train: the textiles trained on. reference: their features.
-    """
-    features, probabilities = look(classifier, images)
-    distance, _ = nearest(images, train)
-    precision, recall = precision_recall(features, reference[: len(features)])
-    share = shares(probabilities)
-    return {
-        "recognised with confidence over 0.9": f"{recognised(probabilities):.1%}",
-        "smallest family's share of its 1/8": f"{share.min() * len(FAMILIES):.2f}",
-        "Frechet distance": f"{frechet_distance(features, reference):.3f}",
-        "precision": f"{precision:.3f}",
-        "recall": f"{recall:.3f}",
-        "nearest training picture, median": f"{np.median(distance):.4f}",
-        "nearest training picture, 1 % quantile": f"{np.quantile(distance, 0.01):.4f}",
-    }
 
 
 def main(argv=None):
@@ -75,10 +47,10 @@ def main(argv=None):
     floor = measure(held_out(args.count)[0], train, reference, classifier)
     print(
         f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, seeds from "
-        f"{args.seed}, {seconds:.0f} s\n\n{'':42}{'model':>8}{'floor':>8}"
+        f"{args.seed}, {seconds:.0f} s\n\n{'':20}{'model':>10}{'floor':>10}"
     )
     for name in model:
-        print(f"{name:42}{model[name]:>8}{floor[name]:>8}")
+        print(f"{name:20}{model[name]:>10.4f}{floor[name]:>10.4f}")
 
 
 if __name__ == "__main__":

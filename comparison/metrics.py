@@ -7,6 +7,8 @@ All take NumPy arrays: features (N, D) as `classifier.look` gives them, or pictu
 import numpy as np
 import torch
 
+from comparison.classifier import look
+
 
 def frechet_distance(features, real_features):
     """Distance of two Gaussians fitted to the features; 0 for equal ones.
@@ -67,3 +69,22 @@ def shares(probabilities):
     families = probabilities.shape[1]
     counts = np.bincount(probabilities.argmax(axis=1), minlength=families)
     return counts / len(probabilities)
+
+
+def measure(images, real, real_features, classifier):
+    """All of it for one set of pictures: {name: number}.
+
+    real: what the model was trained on, (M, 64, 64, 3) uint8, and its features.
+    """
+    features, probabilities = look(classifier, images)
+    precision, recall = precision_recall(features, real_features[: len(features)])
+    share = shares(probabilities)
+    return {
+        "Frechet distance": frechet_distance(features, real_features),
+        "precision": precision,
+        "recall": recall,
+        "recognised": recognised(probabilities),
+        "smallest family": share.min() * len(share),  # 1 where all are equally many
+        # One in ten is nearer than this: a set with some copies shows, too.
+        "nearest real": np.quantile(nearest(images, real)[0], 0.1),
+    }

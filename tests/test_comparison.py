@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from comparison import measure_model
+from comparison import compare_generators, dcgan, measure_model
 from comparison.classifier import WEIGHTS, held_out, load_classifier, look
 from comparison.metrics import (
     frechet_distance,
@@ -11,7 +12,7 @@ from comparison.metrics import (
     recognised,
     shares,
 )
-from fabric_dataset import FAMILIES, family, pattern
+from fabric_dataset import FAMILIES, DataError, family, pattern
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +96,108 @@ def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
         f"--checkpoint {tiny_file} --steps 1 --count 16 --textiles 40".split()
     )
     rows = {
-        line[:42].strip(): line[42:].split()
+        line[:20].strip(): line[20:].split()
         for line in capsys.readouterr().out.splitlines()
-        if line[42:].strip()
+        if line[20:].strip()
     }
     assert rows[""] == ["model", "floor"]
-    assert float(rows["nearest training picture, median"][1]) == 0  # the same seeds
+    assert float(rows["nearest real"][1]) == 0  # the same seeds
     assert float(rows["precision"][1]) == 1
     model, floor = map(float, rows["Frechet distance"])
     assert model > 3 * floor  # an untrained network draws noise
+
+
+# --- Comparing generators ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rows(textiles):
+    """Copies, one picture repeated, real pictures and noise, against 80 textiles."""
+    images, _ = textiles
+    real, held = images[::2], images[1::2]
+    noise = np.random.default_rng(0).integers(0, 256, (80, 64, 64, 3)).astype(np.uint8)
+    sets = {
+        "copies": (real[:40], 0.5),
+        "one": (np.repeat(held[:1], 40, axis=0), None),
+        "honest": (held[::-1].copy(), None),
+        "noise": (noise, None),
+    }
+    return compare_generators.compare(sets, real, held, load_classifier())
+
+
+def test_copies_and_repetition_are_called_by_their_name(rows):
+    assert list(rows) == ["held-out real", "copies", "one", "honest", "noise"]
+    assert "memorised" in rows["copies"]["remark"]
+    assert "collapsed" in rows["one"]["remark"]
+    for name in ("held-out real", "honest", "noise"):
+        assert "memorised" not in rows[name]["remark"]
+        assert "collapsed" not in rows[name]["remark"]
+    assert all("unreliable" in row["remark"] for row in rows.values())  # 80 are few
+
+
+def test_rows_rank_as_they_must(rows):
+    assert rows["honest"]["Frechet distance"] == pytest.approx(
+        rows["held-out real"]["Frechet distance"]
+    )
+    assert rows["noise"]["Frechet distance"] > rows["honest"]["Frechet distance"]
+    assert rows["noise"]["precision"] == 0
+    assert rows["one"]["recall"] < 0.2 and rows["copies"]["precision"] == 1
+    assert rows["copies"]["seconds"] == 0.5
+    low, high = map(float, rows["honest"]["90 % interval"].split(" to "))
+    assert 0 < low < high
+
+
+def test_folders_of_all_sorts_are_compared(tmp_path, textiles, capsys):
+    images, _ = textiles
+    for name, count in (("real", 40), ("mine", 17)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            picture = Image.fromarray(images[i])
+            if name == "mine":
+                picture = picture.convert("L" if i % 2 else "RGBA").resize((90, 70))
+            picture.save(tmp_path / name / f"{i}.png")
+    (tmp_path / "mine" / "broken.png").write_text("no picture")
+    compare_generators.main(["real=real", "mine=mine", "--out", "results"])
+    out = capsys.readouterr().out
+    assert "skipped" in out and "broken.png" in out
+    lines = (tmp_path / "results" / "comparison.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        ["held-out real", "20"],
+        ["mine", "17"],
+    ]
+    page = (tmp_path / "results" / "comparison.html").read_text("utf-8")
+    assert page.count("data:image/png;base64,") == 2 and "http" not in page
+    for name in ("contact_sheet.png", "bar_chart.png"):
+        assert Image.open(tmp_path / "results" / name).size[0] > 1000
+
+
+@pytest.mark.parametrize("argument", ["folder", "=folder", "name="])
+def test_sets_without_a_name_are_refused(argument, capsys):
+    with pytest.raises(SystemExit) as caught:
+        compare_generators.main([argument])
+    assert caught.value.code == 2 and "NAME=FOLDER" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        compare_generators.main(["real=nowhere"])
+
+
+# --- The GAN ----------------------------------------------------------------
+
+
+def test_gan_learns_from_pictures_and_a_seed_names_a_picture(monkeypatch):
+    monkeypatch.setattr(dcgan, "WIDTH", 4)
+    monkeypatch.setattr(dcgan, "BATCH", 8)
+    red = torch.zeros(40, 3, 64, 64, dtype=torch.uint8)
+    red[:, 0] = 230
+    network = dcgan.train(red, 100)
+    both = dcgan.draw(network, [5, 6])
+    assert both.shape == (2, 3, 64, 64) and both.min() >= 0 and both.max() <= 1
+    torch.testing.assert_close(dcgan.draw(network, [6])[0], both[1])
+    untrained = dcgan.draw(dcgan.generator().eval(), [5])
+
+    def redness(x):
+        return (x[:, 0] - x[:, 1:].mean(dim=1)).mean()
+
+    assert redness(both) > redness(untrained) + 0.1

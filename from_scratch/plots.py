@@ -1,0 +1,321 @@
+"""The pictures, all in one style.
+
+A point has the colour of the part of the shape that it belongs to, in all pictures
+and at all timesteps: real points that of the part they are drawn from, generated ones
+that of the part on which they end. Where it matters from which place in the noise a
+point has come, `origin_colours` run from dark on the left to bright on the right.
+The draw_ functions return a matplotlib Figure; `save` writes it.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from from_scratch.diffusion import q_sample, score
+
+# Okabe & Ito (2008): colour-blind readers tell them apart.
+PARTS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+BLUE, RED = PARTS[:2]
+INK, GREY, PALE = "#333333", "#B0B0B0", "#DADADA"
+SIDE = 2.9  # panels show -SIDE to SIDE: 99 % of 2-D noise
+WIDTH = 8  # inches: 1120 pixels, sharp at the 700 of a page
+SIGNALS = (1.0, 0.9, 0.5, 0.1, 0.0)  # alpha_bar at which a process is shown
+
+
+# --- Colours and files ------------------------------------------------------
+
+
+def part_colours(part):
+    """One colour a point, from parts or labels (N,)."""
+    return [PARTS[i % len(PARTS)] for i in part.tolist()]
+
+
+def nearest_part(x, x_0, part):
+    """The part (N,) on which points x (N, 2) lie: that of the nearest of x_0."""
+    return part[torch.cdist(x, x_0).argmin(dim=1)]
+
+
+def origin_colours(x_T):
+    """One colour a point, from where it lies in the noise x_T (N, 2), left to right."""
+    rank = x_T[:, 0].argsort().argsort() / max(1, len(x_T) - 1)
+    return colormaps["viridis"](0.93 * rank.numpy())
+
+
+def to_image(figure):
+    """A Figure as a Pillow image of 256 colours: a third of the size of millions."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return image.quantize(256, dither=Image.Dither.NONE)
+
+
+def replace(path, write):
+    """Call write(temporary); the file there then takes the place of `path`.
+
+    Whoever is interrupted meanwhile finds the old file or none, never half of one.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SystemExit(
+            f"Cannot write {path}: {error.strerror}. Make room or give another folder."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(figure, path):
+    """Write a Figure as a PNG."""
+    replace(path, to_image(figure).save)
+
+
+def few_colours():
+    """A palette for animations: the style's colours, full and half: a small file."""
+    colours = np.array([to_rgb(name) for name in (INK, GREY, *PARTS)])
+    colours = np.concatenate([[[1, 1, 1]], colours, (1 + colours) / 2])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.rint(255 * colours).astype(np.uint8).tobytes())
+    return palette
+
+
+def save_gif(frames, path, fps=10, hold=2):
+    """Write Pillow images as an endless GIF that rests `hold` seconds on the last."""
+    options = {"palette": few_colours(), "dither": Image.Dither.NONE}
+    frames = [frame.convert("RGB").quantize(**options) for frame in frames]
+    duration = [1000 // fps] * (len(frames) - 1) + [1000 * hold]  # milliseconds
+    options = {"save_all": True, "append_images": frames[1:], "loop": 0}
+    replace(path, lambda at: frames[0].save(at, duration=duration, **options))
+
+
+# --- Panels -----------------------------------------------------------------
+
+
+def frame(axes, title=""):
+    """The style of panels that hold points."""
+    axes.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE), aspect="equal")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color(GREY)
+    axes.set_title(title, fontsize=11, color=INK)
+
+
+def cloud(axes, x, colours=BLUE, title="", size=None):
+    """Draw points (N, 2) into axes."""
+    size = size or 3000 / max(400, len(x))
+    axes.scatter(*x.T, s=size, c=colours, linewidths=0)
+    frame(axes, title)
+
+
+def curves(axes, title="", xlabel=""):
+    """The style of panels that hold curves."""
+    axes.set_title(title, fontsize=11, color=INK)
+    axes.set_xlabel(xlabel, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color(GREY)
+    axes.grid(color=GREY, alpha=0.3)
+    axes.tick_params(colors=INK, labelsize=9)
+
+
+def panels(rows, columns, heights=None, title=0.25):
+    """A Figure of square panels, and its axes (rows, columns).
+
+    heights: of each row, in panels. title: inches that each row's titles need.
+    """
+    heights = heights or [1] * rows
+    side = WIDTH / columns
+    size = WIDTH, side * sum(heights) + title * rows
+    figure = Figure(size, dpi=140, layout="compressed")
+    ratios = {"height_ratios": heights}
+    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=ratios)
+
+
+def label_rows(axes, labels):
+    for panel, label in zip(axes[:, 0], labels, strict=True):
+        panel.set_ylabel(label, fontsize=11, color=INK)
+
+
+def draw_clouds(rows, labels=None, title=0.25):
+    """Rows of (title, points (N, 2), colours); None leaves a panel empty."""
+    figure, axes = panels(len(rows), max(map(len, rows)), title=title)
+    for row, row_axes in zip(rows, axes, strict=True):
+        for panel, content in zip(row_axes, row, strict=True):
+            if content is None:
+                panel.set_axis_off()
+            else:
+                name, x, colours = content
+                cloud(panel, x, colours, name)
+    if labels:
+        label_rows(axes, labels)
+    return figure
+
+
+def timesteps_of(schedule, signals=SIGNALS):
+    """The timestep t at which alpha_bar is nearest to each of `signals`; -1 for 1."""
+    alpha_bar = schedule.alpha_bar
+    return [-1 if a == 1 else int((alpha_bar - a).abs().argmin()) for a in signals]
+
+
+def state_at(states, t):
+    """The one of `sample`'s states (t, x_t, x_0) that is nearest to timestep t."""
+    return min(states, key=lambda state: abs(state[0] - t))
+
+
+def name_of(schedule, t, end="data"):
+    return f"t = {t}\nsignal {schedule.alpha_bar_at(t):.0%}" if t >= 0 else end
+
+
+# --- The pictures of a run --------------------------------------------------
+
+
+def draw_schedules(schedules, chosen):
+    """beta, alpha_bar and SNR of {name: NoiseSchedule}, the chosen one thick."""
+    figure = Figure((WIDTH, 2.9), dpi=140, layout="constrained")
+    axes = figure.subplots(1, 3)
+    titles = [
+        r"noise added at t: $\beta_t$",
+        r"signal left at t: $\bar\alpha_t$",
+        r"signal to noise: $\bar\alpha_t / (1 - \bar\alpha_t)$",
+    ]
+    for (name, schedule), colour in zip(schedules.items(), PARTS, strict=False):
+        style = {"color": colour, "label": name, "lw": 2.6 if name == chosen else 1.2}
+        values = schedule.beta, schedule.alpha_bar, schedule.snr
+        for panel, value, title in zip(axes, values, titles, strict=True):
+            panel.plot(torch.arange(schedule.T), value, **style)
+            curves(panel, title, "t")
+    axes[0].set_yscale("log")
+    axes[2].set_yscale("log")
+    axes[1].legend(frameon=False, fontsize=10)
+    return figure
+
+
+def draw_training(losses, times, by_time):
+    """The loss of each epoch, and that of the finished network by timestep."""
+    figure = Figure((WIDTH, 3), dpi=140, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = np.arange(1, len(losses) + 1)
+    window = max(1, len(losses) // 10)  # an epoch's mean is noisy: so many together
+    smooth = np.convolve(losses, np.ones(window) / window, "valid")
+    left.plot(epochs, losses, color=BLUE, lw=1, alpha=0.35, label="each epoch")
+    mean = f"mean of the last {window}"
+    left.plot(epochs[window - 1 :], smooth, color=BLUE, lw=2, label=mean)
+    left.legend(frameon=False)
+    curves(left, "mean loss while training", "epoch")
+    right.plot(times, by_time, color=RED, lw=2)
+    right.axhline(1, color=INK, lw=1, ls=":")
+    right.text(times[-1], 1.02, "answering 0", ha="right", fontsize=9, color=INK)
+    right.set_ylim(0, 1.12)
+    curves(right, "loss of the trained network at t", "t")
+    return figure
+
+
+def draw_forward(schedule, x_0, part, eps):
+    """x_t on its way into noise; below, its first coordinate and the normal's."""
+    times = timesteps_of(schedule)
+    figure, axes = panels(2, len(times), heights=[1, 0.45])
+    u = np.linspace(-SIDE, SIDE, 200)
+    normal = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+    for t, above, below in zip(times, *axes, strict=True):
+        x_t = x_0
+        if t >= 0:
+            x_t = q_sample(schedule, x_0, torch.full((len(x_0),), t), eps)
+        cloud(above, x_t, part_colours(part), name_of(schedule, t))
+        below.hist(x_t[:, 0], 50, range=(-SIDE, SIDE), density=True, color=GREY)
+        below.plot(u, normal, color=INK, lw=1.5)
+        below.set(xlim=(-SIDE, SIDE), ylim=(0, 0.85), xticks=[], yticks=[])
+        below.spines[["top", "left", "right"]].set_visible(False)
+        below.spines["bottom"].set_color(GREY)
+    axes[1, -1].text(0, 0.5, "N(0, 1)", ha="center", fontsize=10, color=INK)
+    label_rows(axes, ["$x_t$", "histogram"])
+    return figure
+
+
+def arrows(axes, schedule, eps_theta, t, colour=INK, side=13):
+    """The learnt score at timestep t, times the noise's strength, on a grid."""
+    u = torch.linspace(-SIDE, SIDE, side + 2)[1:-1]
+    x = torch.cartesian_prod(u, u)  # (side^2, 2)
+    with torch.no_grad():
+        eps = eps_theta(x, torch.full((len(x),), t))
+    arrow = (1 - schedule.alpha_bar_at(t)) ** 0.5 * score(schedule, t, eps)
+    arrow = arrow / arrow.norm(dim=1, keepdim=True).clamp(min=1)  # far off: direction
+    heads = {"headwidth": 4, "headlength": 4, "headaxislength": 3.5}
+    axes.quiver(*x.T, *arrow.T, color=colour, width=0.006, scale=side + 2, **heads)
+
+
+def draw_reverse(schedule, eps_theta, states, colours):
+    """Rows: x_t on its way out of noise, the score there, the x_0 foreseen there."""
+    times = timesteps_of(schedule)[::-1]
+    figure, axes = panels(3, len(times), title=0.17)
+    for (above, middle, below), asked in zip(axes.T, times, strict=True):
+        t, x_t, x_0 = state_at(states, asked)
+        cloud(above, x_t, colours, name_of(schedule, t, "sample"))
+        cloud(middle, x_t, PALE)
+        arrows(middle, schedule, eps_theta, max(t, 0))
+        cloud(below, x_0, colours)
+    label_rows(axes, ["$x_t$", "learnt score", "predicted $x_0$"])
+    return figure
+
+
+def evenly(schedule, states, count):
+    """About `count` of `states`, evenly spaced in the signal's amplitude."""
+    signals = torch.linspace(0, 1, count, dtype=torch.float64).square().tolist()
+    times = [state_at(states, t)[0] for t in timesteps_of(schedule, signals)]
+    chosen = dict.fromkeys(times)  # each once, in order
+    return [state for state in states if state[0] in chosen]
+
+
+def draw_real_vs_generated(schedule, x_0, part, states, colours, paths=60):
+    """Noise, some paths out of it, all that they lead to, and real points."""
+    figure, (axes,) = panels(1, 4, title=0.3)
+    cloud(axes[0], states[0][1], colours, "noise")
+    few = evenly(schedule, states, 60)
+    walk = torch.stack([x[:paths] for _, x, _ in few], dim=1)  # (paths, steps, 2)
+    lines = LineCollection(walk.numpy(), colors=colours[:paths], lw=0.7, alpha=0.6)
+    axes[1].add_collection(lines)
+    cloud(axes[1], walk[:, -1], colours[:paths], f"{paths} paths", size=9)
+    cloud(axes[2], states[-1][1], colours, "generated")
+    cloud(axes[3], x_0, part_colours(part), "real")
+    return figure
+
+
+def two_histograms(axes, real, generated, bins=60):
+    """Filled for real numbers (N,), an outline for generated ones."""
+    options = {"bins": bins, "range": (-SIDE, SIDE), "density": True}
+    axes.hist(real, color=BLUE, alpha=0.35, label="real", **options)
+    outline = {"histtype": "step", "lw": 1.8, "color": RED}
+    axes.hist(generated, label="generated", **outline, **options)
+
+
+def draw_marginals(x_0, x):
+    """Histograms of both coordinates, of real points x_0 and of generated ones x."""
+    figure = Figure((WIDTH, 3), dpi=140, layout="constrained")
+    both = figure.subplots(1, 2, sharey=True)
+    for i, name in enumerate(("first coordinate", "second coordinate")):
+        two_histograms(both[i], x_0[:, i], x[:, i])
+        curves(both[i], name)
+        both[i].set_yticks([])
+    names = both[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def animate(schedule, eps_theta, states, colours, count=450, frames=30):
+    """Pillow images: points on their way out of noise, over arrows of the score."""
+    images = []
+    for t, x_t, _ in evenly(schedule, states, frames):
+        figure = Figure((4, 4.3), dpi=90, layout="constrained")
+        axes = figure.subplots()
+        arrows(axes, schedule, eps_theta, max(t, 0), GREY)
+        cloud(axes, x_t[:count], colours[:count], size=12)
+        frame(axes, f"t = {t}" if t >= 0 else "sample")
+        images.append(to_image(figure))
+    return images
