@@ -1,7 +1,8 @@
 """Exercise 3, Create: blend two noises and watch one cloth turn into another.
 
 Fill in the two TODOs below, then run this file: it writes my_morph.gif. Run it
-before that, too: it says what is still missing, and what is wrong.
+before that, too: it says what is still missing, and what is wrong. The flag --seed
+is SEED_A.
 """
 
 import time
@@ -124,6 +125,10 @@ def check_todos():
         if blended.shape != a.shape:
             text = f"gives shape {tuple(blended.shape)}; it should keep the noise's, "
             raise hint(2, f"{text}{tuple(a.shape)} in this check.")
+        if torch.allclose(blended.float(), -end, atol=1e-5):
+            raise hint(
+                2, f"gives {name} with the wrong sign at t = {t:g}: add the two."
+            )
         if not torch.allclose(blended.float(), end, atol=1e-5):
             text = (
                 f"does not give noise {name} at t = {t:g}. Which one has weight 1 - t?"

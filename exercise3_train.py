@@ -41,6 +41,7 @@ from fabric_diffusion import (
     folder,
     from_checkpoint,
     milestones,
+    pick_device,
     read_checkpoint,
     replacing,
     run,
@@ -285,16 +286,11 @@ def steps_of(run, accelerator, preset, images, total, flips):
         yield sum_of_losses / GRADIENT_ACCUMULATE
 
 
-def compile_if_it_pays(diffusion, steps):
-    """Compiling takes two minutes; then two cores are 1.4 times as fast."""
-    if steps >= 5_000 and sys.platform == "linux" and shutil.which("g++"):
-        diffusion.model.compile()
-
-
 def train(args):
     preset, out = PRESETS[args.preset], args.out or ROOT
     size, total = preset["batch_size"], args.steps or preset["steps"]
     results = writable(out / "training_results")
+    pick_device(args.device)  # refuses what is not here
     accelerator = Accelerator(
         mixed_precision=precision(args.device), cpu=args.device == "cpu"
     )
@@ -436,7 +432,9 @@ def main(argv=None):
     )
     parser.add_argument("--start", type=Path, help="weights to begin a new run with")
     parser.add_argument("--fresh", action="store_true", help="start anew")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu"])
+    parser.add_argument(
+        "--device", default="auto", help="auto, cuda, mps or cpu (auto)"
+    )
     parser.add_argument("--out", type=folder, help="where to write")
     args = parser.parse_args(argv)
     if not (args.verify or args.train):

@@ -30,7 +30,7 @@ from tqdm import tqdm
 DATA = Path(__file__).resolve().parent / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
 # SHA-256 of the pixels of those 1,059, in order of their seeds.
-SHA256 = "7f855b11c0af7cee3e2d003692243a860f4f878fbf6c9f997a569aad8ccafdf6"
+SHA256 = "bd867b3d594c2810d44d84eab5700aeb52e03841ccb181f97cff66be81cc8bce"
 
 SIZE = 64  # pixels a side of a finished picture
 FINE = 4  # supersampling: 4 x 4 fine samples are averaged into one pixel
@@ -185,16 +185,12 @@ def _bogolanfini(rng, x, y):
         [(226, 212, 184), (48, 34, 28)],  # dark signs on cloth left pale
     ][rng.integers(4)]
     t, height = _repeat(rng, y, 16, 32)
-    v = _cell(t) / 0.86  # the rest is the rule between two bands
-    cycle = rng.integers(2, 4)  # bands A B A B or A B C A
-    kinds = rng.permutation(7)[:cycle]
+    s, _ = _repeat(rng, x, height)
+    u, v = _cell(s), _cell(t) / 0.86  # the rest is the rule between two bands
     ink = np.zeros(x.shape, np.uint8)
-    for k in range(cycle):
-        joined = kinds[k] in (0, 6)  # may be narrower: the others keep their shape
-        u = _cell(_repeat(rng, x, *((16, height) if joined else (height,)))[0])
-        if not joined:
-            u = u / 0.86
-        ink[(np.floor(t) % cycle == k) & _sign(kinds[k], u, v)] = 1
+    for k, kind in enumerate(rng.permutation(7)[:2]):
+        joined = kind in (0, 6)  # signs that run on from one to the next
+        ink[(np.floor(t) % 2 == k) & _sign(kind, u if joined else u / 0.86, v)] = 1
     ink[np.abs(v) > 0.52] = 1
     return ink, palette, PLAIN
 
@@ -281,35 +277,28 @@ def _kuba(rng, x, y):
         [(190, 146, 82), (54, 34, 24), (222, 192, 136)],
         [(214, 184, 128), (98, 40, 28), (44, 30, 26)],
     ][rng.integers(3)]
-    width, height = [(32, 32), (32, 64), (64, 32), (64, 64)][rng.integers(4)]
-    s, t = _repeat(rng, x, width)[0], _repeat(rng, y, height)[0]
-    tx, ty = _wave(_steps(s, width // 2)), _wave(_steps(t, height // 2))
-    small = min(width, height)
+    s, size = _repeat(rng, x, 32, 64)
+    t, _ = _repeat(rng, y, size)
+    tx, ty = _wave(_steps(s, size // 2)), _wave(_steps(t, size // 2))
     ink = np.zeros(x.shape, np.uint8)
     match rng.integers(4):
-        case 0:  # nested lozenges, strokes never finer than 4 pixels
-            rings = small // 16
-            ink[_cell(rings * (tx + ty)) < rng.uniform(-0.1, 0.1)] = 1
-            ink[tx + ty > 2 - 0.5 / rings] = 2
-            ink[tx + ty < 0.5 / rings] = 2
+        case 0:  # nested lozenges
+            ink[_cell(2 * (tx + ty)) < 0] = 1
+            ink[np.abs(tx + ty - 1) > 0.75] = 2
         case 1:  # net of lozenges, each with a framed heart
-            d, line = tx + ty - 1, rng.uniform(0.1, 0.16)
-            heart = rng.uniform(0.4, 0.5)
-            ink[np.abs(d) < line] = 1
-            ink[np.abs(d) > heart] = 1
-            ink[np.abs(d) > heart + 0.2] = 2
+            d = np.abs(tx + ty - 1)
+            ink[(d < 0.125) | (d > 0.4)] = 1
+            ink[d > 0.625] = 2
         case 2:  # keys: nested squares, every second row shifted
             shift = 0.5 * (np.floor(t) % 2)
             d = 2 * np.maximum(np.abs(_cell(s + shift)), np.abs(_cell(t)))
-            rings = small // 16 + 0.5
-            ink[_cell(d * rings) < 0] = 1
-            ink[d < 0.5 / rings] = 2
+            ink[_cell(d * 2.5) < 0] = 1
+            ink[d < 0.2] = 2
         case 3:  # triangles tip to tip
-            d, seam = tx - ty, rng.uniform(0.08, 0.16)
-            ink[d > seam] = 1
-            ink[np.abs(d) > 3 * seam] = 2
-            ink[d < -5 * seam] = 1
-            ink[d > 5 * seam] = 0
+            d = tx - ty
+            ink[(d > 0.125) | (d < -0.625)] = 1
+            ink[np.abs(d) > 0.375] = 2
+            ink[d > 0.625] = 0
     return ink, palette, PILE
 
 
@@ -320,21 +309,18 @@ def _khasa(rng, x, y):
         [(226, 216, 196), (34, 50, 92), (176, 48, 36), (120, 78, 44)],
     ][rng.integers(3)]
     s, width = _repeat(rng, x, 32, 64)  # one peak
-    slope = rng.choice([0.5, 1.0])
-    rise = slope * width / 2 * _wave(_steps(s, width // 2))  # pixels
-    period = [32, 64][rng.integers(2)]  # once through the sequence of stripes
+    rise = width / 2 * _wave(_steps(s, width // 2))  # pixels
+    t, _ = _repeat(rng, y + rise, 32, 64)  # once through the stripes
     # Symmetric sequence of stripes: ground, thin, ground, broad with a core.
-    start = rng.integers(2) * period // 2
-    a = np.abs(_cell((y + rise + start) / period)) * period  # pixels from the core
-    unit = period / 32
-    core, broad = rng.integers(2, 4) * unit, rng.integers(6, 9) * unit
+    a = np.abs(_cell(t)) * 32  # units from the core
+    core, broad = rng.integers(1, 3) * 2, rng.integers(6, 9)
     one, two, three = rng.permutation([1, 2, 3])
     ink = np.zeros(x.shape, np.uint8)
     ink[a < broad] = one
-    ink[(a < broad) & (a > broad - 2 * unit)] = two
+    ink[(a < broad) & (a > broad - 2)] = two
     ink[a < core] = three
-    ink[np.abs(a - 12 * unit) < unit] = two
-    ink[a > 14 * unit] = three
+    ink[np.abs(a - 12) < 1] = two
+    ink[a > 14] = three
     return ink, palette, RIB
 
 
@@ -525,9 +511,10 @@ def load_folder(folder, size=SIZE):
         except Exception as error:
             skipped.append((path, str(error) or type(error).__name__))
     if not images:
+        broken = f" ({len(skipped)} could not be read)" if skipped else ""
         raise DataError(
-            f"No readable picture in {folder} ({len(skipped)} could not be read). "
-            "Put JPEG, PNG or other picture files into it, in subfolders if you like."
+            f"No readable picture in {folder}{broken}. Put JPEG, PNG or other picture "
+            "files into it, in subfolders if you like."
         )
     return np.stack(images), skipped
 

@@ -252,10 +252,12 @@ def read_checkpoint(path):
     Raises UserError if the file is missing, cut short, or no checkpoint.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder. Name a file of weights in it.")
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist. Leave out --checkpoint to use the embedded "
-            "weights, or see the README for how to download or train others."
+            f"{path} does not exist. The embedded weights are {EMBEDDED_WEIGHTS}; the "
+            "README shows how to download or train others."
         )
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -386,9 +388,12 @@ def load_diffusion(path=None, device="auto"):
     count = sum(p.numel() for p in diffusion.parameters())
     step = checkpoint.get("step")
     age = f"step {step:,}" if isinstance(step, int) else "step unknown"
-    if isinstance(step, int) and step < ENOUGH_STEPS:
-        age += " (hardly trained: expect noise)"
     print(f"Model: {path.name}, {age}, {count:,} parameters, on {device}")
+    if isinstance(step, int) and step < ENOUGH_STEPS:
+        print(
+            "It is hardly trained: expect noise. "
+            f"Trained weights: --checkpoint {EMBEDDED_WEIGHTS}"
+        )
     return diffusion
 
 

@@ -127,8 +127,12 @@ def save_gif(frames, path, fps):
         raise ValueError(f"fps is {fps}, must be above 0 and at most 50")
     ends = np.rint(100 / fps * np.arange(len(frames) + 1))
     pixels = to_uint8(frames)
-    palette = Image.fromarray(pixels.reshape(-1, *pixels.shape[2:])).quantize(256)
-    pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in pixels]
+    few = pixels[:, ::4, ::4]
+    palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(256)
+    pictures = [  # dithered, each frame would have another grain, and twice the bytes
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in pixels
+    ]
     with replacing(path) as temporary:
         pictures[0].save(
             temporary,

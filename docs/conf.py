@@ -18,8 +18,14 @@ include_patterns = ["README.rst", "*/README.rst"]
 exclude_patterns = ["data", "docs/_build", "**/.*"]
 
 html_theme = "pydata_sphinx_theme"
-html_static_path = ["_static"]
-html_css_files = ["lesson.css"]
+LIVE = ["diffusion.js", "live.js", "live.css"]  # the live model, see live/build.py
+html_static_path = ["_static", *(f"live/{name}" for name in LIVE)]
+html_css_files = ["lesson.css", "live.css"]
+# Small: what they load when a reader presses the button is in _static/live.
+html_js_files = [
+    (name, {"defer": "defer"})
+    for name in ("live/manifest.js", "diffusion.js", "live.js")
+]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html
 # What the page offers for download lies beside it.

@@ -37,7 +37,7 @@ def main(argv=None):
         ema, checkpoint["config"], checkpoint["step"], EMBEDDED_WEIGHTS, half=True
     )
     images = denoise(load_diffusion(EMBEDDED_WEIGHTS), draw_noise(range(42, 58)))
-    picture = ROOT / "training_results" / "embedded_samples.png"
+    picture = ROOT / "training_results" / "embedded" / "samples.png"
     save_image(upscale(make_grid(images), 4), picture)
     print(f"Wrote {EMBEDDED_WEIGHTS} and {picture}.")
 

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ README = (ROOT / "README.rst").read_text()
 def solution(marker):
     """The code block of the README that follows a comment line."""
     block = re.search(
-        rf"\.\. {marker}\n\n\.\. code-block:: python\n\n((?:   .*\n|\n)+)", README
+        rf"   \.\. {marker}\n\n   \.\. code-block:: python\n\n((?:      .*\n|\n)+)",
+        README,
     )
-    return re.sub("^   ", "", block[1], flags=re.M).strip().splitlines()
+    return textwrap.dedent(block[1]).strip().splitlines()
 
 
 def filled(tmp_path, values="...", blended="...", header=()):

@@ -180,9 +180,9 @@ def same_picture(path, expected):
 def test_our_own_file(tiny_file, tiny, capsys):
     same_picture(tiny_file, denoise(tiny, draw_noise([3], 16), 4))
     count = sum(p.numel() for p in tiny.parameters())
-    age = "step 7 (hardly trained: expect noise)"
-    line = f"Model: tiny.pt, {age}, {count:,} parameters, on cpu\n"
-    assert capsys.readouterr().out == line
+    line, warning = capsys.readouterr().out.splitlines()
+    assert line == f"Model: tiny.pt, step 7, {count:,} parameters, on cpu"
+    assert "hardly trained" in warning and str(EMBEDDED_WEIGHTS) in warning
 
 
 @pytest.mark.parametrize("objective", ["pred_noise", "pred_v", "pred_x0"])
@@ -286,8 +286,10 @@ def test_bad_files_end_in_one_sentence(kind, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_missing_file_and_device():
-    with pytest.raises(UserError, match=r"nowhere.pt does not exist\. Leave out"):
+def test_missing_file_and_device(tmp_path):
+    with pytest.raises(UserError, match="is a folder. Name a file"):
+        load_diffusion(tmp_path, "cpu")
+    with pytest.raises(UserError, match=r"nowhere.pt does not exist\. The embedded"):
         load_diffusion("nowhere.pt", "cpu")
     for device in ("tpu", "mps" if not torch.backends.mps.is_available() else "xla"):
         with pytest.raises(UserError, match=f"'{device}' is not available"):

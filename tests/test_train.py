@@ -211,7 +211,7 @@ def test_too_few_steps_do_not_become_everybodys_model(lab, capsys):
     assert "too few" in capsys.readouterr().out
     assert not (lab / "run" / "models").exists()
     load_diffusion(lab / "run" / "training_results" / "model-3.pt", "cpu")
-    assert "hardly trained: expect noise" in capsys.readouterr().out
+    assert "is hardly trained: expect noise" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("steps", ["0", "-5", "many"])

@@ -13,7 +13,7 @@ HISTORY = (
     (
         "2019",
         "Song and Ermon",
-        "Learn the score of the data at many noise levels",
+        "At many noise levels, learn which way the data lie",
         False,
     ),
     (
@@ -31,13 +31,13 @@ HISTORY = (
     (
         "2021",
         "Improved DDPM, Nichol and Dhariwal",
-        "Cosine schedule, learned variances",
+        "Cosine schedule: the signal fades more evenly",
         True,
     ),
     (
         "2021",
         "Dhariwal and Nichol",
-        "Pictures ahead of a GAN's; guidance by a classifier",
+        "Pictures ahead of a GAN's; a classifier asks for a class",
         True,
     ),
     (
@@ -55,7 +55,7 @@ HISTORY = (
     (
         "2022",
         "Classifier-free guidance, Ho and Salimans",
-        "Guidance without a classifier: ask with and without label",
+        "The same without a classifier: ask with and without label",
         True,
     ),
     ("2022", "DPM-Solver++, Lu et al.", "A higher-order solver: 10 to 25 steps", True),

@@ -201,8 +201,6 @@ def save_film(frames, script, pause, colours=240):
     pause: milliseconds from frame to frame, a multiple of 10; the last stays 2 s.
     colours: noise takes less room with fewer, and one of 256 must be left for Pillow
     to mark what stays as it was.
-    Drawn lines and letters want no dithering, which `save_gif` uses for pictures:
-    without it they are sharper, and the file a fraction of the size.
     """
     palette = film_palette(frames, colours)
     flat = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
