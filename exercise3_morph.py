@@ -126,9 +126,7 @@ def check_todos():
             text = f"gives shape {tuple(blended.shape)}; it should keep the noise's, "
             raise hint(2, f"{text}{tuple(a.shape)} in this check.")
         if torch.allclose(blended.float(), -end, atol=1e-5):
-            raise hint(
-                2, f"gives {name} with the wrong sign at t = {t:g}: add the two."
-            )
+            raise hint(2, f"gives minus {name} at t = {t:g}: add the two.")
         if not torch.allclose(blended.float(), end, atol=1e-5):
             text = (
                 f"does not give noise {name} at t = {t:g}. Which one has weight 1 - t?"

@@ -3,11 +3,13 @@
     python benchmarks/generation_speed.py
 
 Runs Exercise 1 as a student does, start and imports included, with the embedded
-weights on the processor; then batches of 16 and of 96 in turn. Writes
+weights on the processor; then, in turn, batches of 16 and of 96, and a step of the
+embedded network beside a step of the lesson's in the library's own sampler. Writes
 generation_speed.csv beside itself. Leave the machine alone meanwhile.
 """
 
 import csv
+import operator
 import os
 import platform
 import statistics
@@ -15,15 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
+from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 from tqdm import tqdm
 
 from fabric_diffusion import (
     EMBEDDED_WEIGHTS,
+    LESSON_CONFIG,
     ROOT,
     denoise,
     draw_noise,
@@ -36,16 +41,32 @@ TURNS = 3
 RESULTS = Path(__file__).with_suffix(".csv")
 
 
+def seconds_of(*command):
+    """Seconds of a whole Python program, start included."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *command], cwd=ROOT, check=True, capture_output=True
+    )
+    return time.perf_counter() - start
+
+
 def exercise1(*flags):
-    """Seconds of the whole command."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "exercise1_generate.py", "--device", "cpu"]
         where = ["--checkpoint", str(EMBEDDED_WEIGHTS), "--out", out]
-        start = time.perf_counter()
-        subprocess.run(
-            [*command, *where, *flags], cwd=ROOT, check=True, capture_output=True
-        )
-        return time.perf_counter() - start
+        return seconds_of("exercise1_generate.py", "--device", "cpu", *where, *flags)
+
+
+def library_step(steps=2):
+    """Seconds of one DDIM step of 16 pictures: the lesson's network, the library."""
+    diffusion = GaussianDiffusion(
+        Unet(LESSON_CONFIG["dim"], dim_mults=LESSON_CONFIG["dim_mults"]),
+        image_size=64,
+        sampling_timesteps=steps,
+        beta_schedule="linear",
+    ).eval()
+    start = time.perf_counter()
+    diffusion.sample(16)
+    return (time.perf_counter() - start) / steps
 
 
 def pictures_a_second(diffusion, count):
@@ -53,6 +74,14 @@ def pictures_a_second(diffusion, count):
     start = time.perf_counter()
     denoise(diffusion, draw_noise(range(count)), 20, "dpmpp", batch_size=count)
     return count / (time.perf_counter() - start)
+
+
+def processor():
+    """What the machine calls its processor."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.split(": ")[1] for x in lines if x.startswith("model name"))
+    return platform.processor() or platform.machine()
 
 
 def peak_memory():
@@ -67,24 +96,45 @@ def peak_memory():
 
 def main():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    slow, fast, small, large = [], [], [], []
+    times = {}
     for _ in tqdm(range(TURNS), desc="Turns", disable=None):
-        slow.append(exercise1())
-        fast.append(exercise1("--sampler", "dpmpp", "--steps", "20"))
-        small.append(pictures_a_second(diffusion, 16))
-        large.append(pictures_a_second(diffusion, 96))
-    ratio = statistics.median(b / a for a, b in zip(small, large, strict=True))
+        turn = {
+            "theirs": seconds_of("-c", "import denoising_diffusion_pytorch, imageio"),
+            "ours": seconds_of("-c", "import generate_ddpm_morph"),
+            "slow": exercise1(),
+            "fast": exercise1("--sampler", "dpmpp", "--steps", "20"),
+            "small": pictures_a_second(diffusion, 16),
+            "large": pictures_a_second(diffusion, 96),
+            "memory": peak_memory(),  # the first turn's is before the lesson's network
+            "library": library_step(),
+        }
+        for name, value in turn.items():
+            times.setdefault(name, []).append(value)
+
+    def median(above, below=None):
+        below = times[below] if below else [1] * TURNS
+        ratios = [a / b for a, b in zip(times[above], below, strict=True)]
+        return f"{statistics.median(ratios):.2f}"
+
+    ratio = statistics.median(map(operator.truediv, times["library"], times["slow"]))
+    cores = (
+        f"{torch.get_num_threads()} threads, {processor()}, torch {torch.__version__}"
+    )
     rows = [
-        ("machine", f"{torch.get_num_threads()} threads, {platform.machine()}"),
-        ("Exercise 1, 250 steps of DDIM, s", f"{statistics.median(slow):.1f}"),
-        ("Exercise 1, 20 steps of DPM-Solver++, s", f"{statistics.median(fast):.1f}"),
-        ("pictures a second, batches of 16", f"{statistics.median(small):.2f}"),
-        ("pictures a second, batches of 96", f"{statistics.median(large):.2f}"),
-        ("96 against 16, ratio", f"{ratio:.2f}"),
-        ("peak memory, GiB", f"{peak_memory():.2f}"),
+        ("machine", cores),
+        ("importing torch and the library, s", median("theirs")),
+        ("importing our modules and those, s", median("ours")),
+        ("Exercise 1, 250 steps of DDIM, s", median("slow")),
+        ("Exercise 1, 20 steps of DPM-Solver++, s", median("fast")),
+        ("the lesson's network in the library's sample(), s a step", median("library")),
+        ("250 of these for one Exercise 1, ratio", f"{250 * ratio:.1f}"),
+        ("pictures a second, batches of 16", median("small")),
+        ("pictures a second, batches of 96", median("large")),
+        ("96 against 16, ratio", median("large", "small")),
+        ("peak memory up to there, GiB", f"{times['memory'][0]:.2f}"),
     ]
     for name, value in rows:
-        print(f"{name:42} {value}")
+        print(f"{name:58} {value}")
     with replacing(RESULTS) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     print(f"Wrote {RESULTS}.")

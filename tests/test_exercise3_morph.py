@@ -75,6 +75,7 @@ RIGHT = {
         ("None", "...", r"TODO 1 "),
         (RIGHT["values"], "t * noise_a + (1 - t) * noise_b", r"TODO 2 .*not give noise A"),
         (RIGHT["values"], "noise_a", r"TODO 2 .*not give noise B at t = 1"),
+        (RIGHT["values"], "(1 - t) * noise_a - t * noise_b", r"TODO 2 .*gives minus B"),
         (RIGHT["values"], "noise_a[0]", r"TODO 2 .*shape \(3, 8, 8\).*\(1, 3, 8, 8\)"),
         (RIGHT["values"], "t", r"TODO 2 .*gives a float; it should give a tensor"),
         (RIGHT["values"], "lerp", r"TODO 2 .*stops with NameError"),

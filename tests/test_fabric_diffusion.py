@@ -287,7 +287,7 @@ def test_bad_files_end_in_one_sentence(kind, tmp_path):
 
 
 def test_missing_file_and_device(tmp_path):
-    with pytest.raises(UserError, match="is a folder. Name a file"):
+    with pytest.raises(UserError, match=r"is a folder\. Name a file"):
         load_diffusion(tmp_path, "cpu")
     with pytest.raises(UserError, match=r"nowhere.pt does not exist\. The embedded"):
         load_diffusion("nowhere.pt", "cpu")
