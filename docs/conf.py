@@ -14,18 +14,15 @@ copyright = "the DDPM Basics authors, MIT licence"
 extensions = ["sphinx_design", "sphinx_copybutton", "sphinx.ext.mathjax"]
 
 root_doc = "README"
-include_patterns = ["README.rst", "*/README.rst"]
+include_patterns = ["*.rst", "*/README.rst", "docs/*.rst", "from_scratch/*.rst"]
 exclude_patterns = ["data", "docs/_build", "**/.*"]
 
 html_theme = "pydata_sphinx_theme"
-LIVE = ["diffusion.js", "live.js", "live.css"]  # the live model, see live/build.py
-html_static_path = ["_static", *(f"live/{name}" for name in LIVE)]
 html_css_files = ["lesson.css", "live.css"]
-# Small: what they load when a reader presses the button is in _static/live.
-html_js_files = [
-    (name, {"defer": "defer"})
-    for name in ("live/manifest.js", "diffusion.js", "live.js")
-]
+# The live model. What it loads at the press of its button lies in _static/live.
+LIVE = ["diffusion.js", "engine.js", "live.js"]
+html_static_path = ["_static", "live/live.css", *(f"live/{name}" for name in LIVE)]
+html_js_files = [(name, {"defer": ""}) for name in ("live/manifest.js", *LIVE)]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html
 # What the page offers for download lies beside it.

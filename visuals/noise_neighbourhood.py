@@ -7,8 +7,8 @@ from style import MARGIN, NOISE_SEED, save, sheet, tile
 
 from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
 
-ANGLES = (0, 2, 4, 8, 16, 32)  # degrees
-DIRECTIONS = (43, 53)  # seeds of the noises that are walked towards
+ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
+DIRECTIONS = (35, 46)  # seeds of the noises that are walked towards
 STEPS = 25  # of DPM-Solver++
 SIDE = 1.0  # inches
 

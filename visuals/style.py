@@ -28,7 +28,7 @@ from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, denoise, draw_noise, replac
 from generate_ddpm_morph import to_uint8
 
 CLOTH_SEED = 11  # the textile that dissolves in every figure
-NOISE_SEED = 28  # the noise that every figure draws a pattern from
+NOISE_SEED = 2  # the noise that every figure draws a pattern from
 
 SIGNAL, NOISE, NETWORK = "#0072B2", "#D55E00", "#009E73"
 FIRST, SECOND = "#333333", "#CC79A7"  # linear and cosine, lerp and slerp, ...

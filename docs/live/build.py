@@ -1,0 +1,237 @@
+"""Pack what the live model in the lesson page loads, after each change of the weights.
+
+    pip install -r docs/live/requirements.txt
+    python docs/live/build.py
+
+It exports the embedded network to ONNX with smaller numbers, measures what that does
+to eight pictures, and writes docs/_static/live/: network.js, manifest.js, and the two
+recordings that browsers without WebAssembly show. With --runtime it also packs the
+JavaScript that runs the network, in the versions that runtime.json names; this needs
+npm. A page opened from disk may load nothing but scripts, so all of it is packed into
+scripts: gzipped, in base64.
+"""
+
+import argparse
+import base64
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+LIVE = Path(__file__).resolve().parent
+ROOT = LIVE.parent.parent
+STATIC = LIVE.parent / "_static" / "live"
+sys.path.insert(0, str(ROOT))
+
+from fabric_diffusion import (  # noqa: E402
+    EMBEDDED_WEIGHTS,
+    UserError,
+    denoise,
+    draw_noise,
+    load_diffusion,
+    read_checkpoint,
+    replacing,
+    run,
+)
+from generate_ddpm_morph import save_gif, slerp, upscale  # noqa: E402
+
+# Layers at full resolution keep the 16 bits they are stored with: rounded to 8, they
+# alone move a picture further than all the others together.
+KEPT = ("init_conv", "time_mlp", "downs.0", "ups.1.3", "ups.2", "final")
+SMALL = 60_000  # weights; smaller tensors keep theirs, too
+SEEDS = range(42, 50)
+# What the eye does not see side by side, in grey levels of 255: the mean difference
+# of one picture, and of all eight.
+WORST, MEAN = 2.0, 1.0
+
+
+# --- The network ------------------------------------------------------------
+
+
+def export(diffusion):
+    """The network as ONNX: x (1, 3, 64, 64), t (1,) -> v (1, 3, 64, 64), float32."""
+    example = (torch.zeros(1, 3, *diffusion.image_size), torch.zeros(1))
+    program = torch.onnx.export(
+        diffusion.model.eval(),
+        example,
+        input_names=["x", "t"],
+        output_names=["v"],
+        opset_version=20,
+        dynamo=True,
+        verbose=False,
+    )
+    return program.model_proto
+
+
+def shrink(model):
+    """Store weights in 8 bits, one scale an output channel, or in 16; see KEPT."""
+    graph = model.graph
+    widen = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        weights = numpy_helper.to_array(tensor)  # (out, ...)
+        stored = f"{tensor.name}_stored"
+        if weights.size <= SMALL or tensor.name.startswith(KEPT):
+            parts = {stored: weights.astype(np.float16)}
+            node = helper.make_node("Cast", [*parts], [tensor.name], to=1)
+        else:
+            axes = tuple(range(1, weights.ndim))
+            scale = np.abs(weights).max(axes, keepdims=True) / 127
+            whole = np.rint(weights / np.maximum(scale, 1e-12)).astype(np.int8)
+            parts = {stored: whole, f"{tensor.name}_scale": scale.ravel()}
+            node = helper.make_node("DequantizeLinear", [*parts], [tensor.name], axis=0)
+        widen.append(node)
+        graph.initializer.remove(tensor)
+        graph.initializer.extend(
+            numpy_helper.from_array(array, name) for name, array in parts.items()
+        )
+    nodes = [*widen, *graph.node]
+    del graph.node[:], graph.value_info[:], graph.metadata_props[:]
+    graph.node.extend(nodes)
+    for node in nodes:  # where in the source each came from: half a megabyte
+        node.doc_string = ""
+        del node.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+class OnnxUnet(torch.nn.Module):
+    """The packed network in the place of the U-Net, a picture at a time."""
+
+    def __init__(self, packed):
+        super().__init__()
+        self.session = onnxruntime.InferenceSession(packed)
+
+    def forward(self, x, t, x_self_cond=None):
+        """x (1, 3, H, W) in [-1, 1] with noise, t (1,) -> (1, 3, H, W)."""
+        inputs = {"x": x.numpy(), "t": t.float().numpy()}
+        return torch.from_numpy(self.session.run(None, inputs)[0])
+
+
+def check_pictures(diffusion, packed):
+    """Compare samples of both networks. Raises UserError if the difference shows."""
+    noise = draw_noise(SEEDS)
+    exact = denoise(diffusion, noise, 20, "dpmpp")
+    diffusion.model = OnnxUnet(packed)
+    close = denoise(diffusion, noise, 20, "dpmpp", batch_size=1)
+    difference = ((close - exact) * 255).abs().flatten(1)  # (8, 3 H W)
+    means = difference.mean(1)
+    print("Difference from the full weights in grey levels of 255, 20 dpmpp steps:")
+    for seed, row, mean in zip(SEEDS, difference, means, strict=True):
+        print(f"  seed {seed}: mean {mean:.2f}, largest {row.max():.0f}")
+    print(f"  all: mean {means.mean():.2f} (at most {MEAN}; one picture {WORST})")
+    if means.max() > WORST or means.mean() > MEAN:
+        raise UserError(
+            "The packed network draws visibly other pictures, nothing was written. "
+            "Name more layers in KEPT."
+        )
+
+
+# --- The files --------------------------------------------------------------
+
+
+def squeeze(data):
+    """Bytes as text that a script can hold; equal bytes always give equal text."""
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
+
+
+def write_script(name, value):
+    """A script that puts `value` into the page's LIVE, under its own name."""
+    with replacing(STATIC / name) as temporary:
+        temporary.write_text(f'LIVE["{name}"] = {json.dumps(value, indent=0)};\n')
+
+
+def pack_network(diffusion, packed):
+    alpha_bar = diffusion.alphas_cumprod.double().tolist()
+    write_script("network.js", {"alphaBar": alpha_bar, "unet.onnx": squeeze(packed)})
+
+
+def pack_runtime():
+    """Fetch the pinned npm packages, check them, pack what runs and its licences."""
+    contents = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, pin in json.loads((LIVE / "runtime.json").read_text()).items():
+            wanted = f"{name}@{pin['version']}"
+            subprocess.run(["npm", "pack", "--silent", wanted], cwd=scratch, check=True)
+            archive = Path(scratch) / f"{name}-{pin['version']}.tgz"
+            digest = hashlib.sha512(archive.read_bytes()).digest()
+            if base64.b64encode(digest).decode() != pin["sha512"]:
+                raise UserError(f"{wanted} is not the file that runtime.json names.")
+            with tarfile.open(archive) as package:
+                for path, sha256 in pin["files"].items():
+                    data = package.extractfile(f"package/{path}").read()
+                    assert hashlib.sha256(data).hexdigest() == sha256, path
+                    contents[Path(path).name] = squeeze(data)
+                if name == "gifenc":
+                    text = package.extractfile("package/LICENSE.md").read()
+                    (STATIC / "LICENSE.gifenc").write_bytes(text)
+    write_script("runtime.js", contents)
+    wheel = Path(onnxruntime.__file__).parent  # the npm package has no such files
+    shutil.copyfile(wheel / "LICENSE", STATIC / "LICENSE.onnxruntime")
+    notices = STATIC / "LICENSE.onnxruntime-third-parties"
+    shutil.copyfile(wheel / "ThirdPartyNotices.txt", notices)
+
+
+def write_manifest(step):
+    """What the page knows before it loads anything: sizes, and of which weights."""
+    manifest = {
+        "weights": hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest(),
+        "step": step,
+        "bytes": {n: (STATIC / n).stat().st_size for n in ("runtime.js", "network.js")},
+    }
+    with replacing(STATIC / "manifest.js") as temporary:
+        temporary.write_text(f"window.LIVE = {json.dumps(manifest, indent=2)};\n")
+
+
+def record(diffusion):
+    """The two recordings, drawn as the page draws: x_t beside x_0, and a morph."""
+    pairs = []
+
+    def keep(first, t, x_t, x_0):
+        pairs.append(torch.cat([x_t, x_0], dim=3) / 2 + 0.5)  # (1, 3, H, 2 W)
+
+    denoise(diffusion, draw_noise([42]), 20, "dpmpp", on_step=keep)
+    frames = torch.cat(pairs + pairs[-1:] * 10).clamp(0, 1)  # the last stays a while
+    frames = frames.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
+    save_gif(frames, STATIC / "recorded_draw.gif", fps=6)
+
+    noise = slerp(torch.linspace(0, 1, 17), *draw_noise([42, 123]).split(1))
+    there = denoise(diffusion, noise, 20, "dpmpp", batch_size=1)
+    loop = torch.cat([there, there.flip(0)[1:-1]])
+    save_gif(upscale(loop, 3), STATIC / "recorded_morph.gif", fps=8)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runtime", action="store_true", help="pack the runtime, too")
+    args = parser.parse_args(argv)
+    if not args.runtime and not (STATIC / "runtime.js").exists():
+        parser.error("there is no runtime.js yet: add --runtime")
+    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
+    packed = shrink(export(diffusion))
+    check_pictures(diffusion, packed)  # from here on, it draws with the packed network
+    if args.runtime:
+        pack_runtime()
+    pack_network(diffusion, packed)
+    record(diffusion)
+    write_manifest(read_checkpoint(EMBEDDED_WEIGHTS)["step"])
+    total = sum(path.stat().st_size for path in STATIC.iterdir())
+    print(f"Wrote {STATIC}: {total / 1e6:.1f} MB.")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+/* The lesson's mathematics once more, in JavaScript: noise, walk, samplers, slerp.
+
+   Read it beside fabric_diffusion.py and generate_ddpm_morph.py: names and results are
+   the same. A picture is a Float32Array of 3 * 64 * 64 numbers in [-1, 1], channel by
+   channel. */
+
+"use strict";
+
+const Diffusion = (() => {
+  const SIZE = 64;
+  const LENGTH = 3 * SIZE * SIZE;
+
+  /** The 32-bit numbers of the Mersenne Twister (Matsumoto and Nishimura 1998). */
+  function* mersenneTwister(seed) {
+    const N = 624;
+    const M = 397;
+    const state = new Uint32Array(N);
+    state[0] = seed;
+    for (let i = 1; i < N; i++) {
+      const s = state[i - 1] ^ (state[i - 1] >>> 30);
+      state[i] = Math.imul(1812433253, s) + i;
+    }
+    for (;;) {
+      for (let i = 0; i < N; i++) {
+        const y = (state[i] & 0x80000000) | (state[(i + 1) % N] & 0x7fffffff);
+        state[i] = state[(i + M) % N] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0);
+      }
+      for (let y of state) {
+        y ^= y >>> 11;
+        y ^= (y << 7) & 0x9d2c5680;
+        y ^= (y << 15) & 0xefc60000;
+        yield (y ^ (y >>> 18)) >>> 0;
+      }
+    }
+  }
+
+  /** Standard normal noise, the very numbers of draw_noise([seed]) in Python.
+
+      torch fills a large tensor with uniform numbers of 24 bits, then turns each
+      sixteen of them into normal ones, the first eight with the last eight (Box and
+      Muller 1958). seed: 0 to 2^32 - 1. */
+  function drawNoise(seed) {
+    const random = mersenneTwister(seed);
+    const noise = new Float32Array(LENGTH);
+    for (let i = 0; i < LENGTH; i++) {
+      noise[i] = (random.next().value & 0xffffff) / 0x1000000;
+    }
+    for (let i = 0; i < LENGTH; i += 16) {
+      for (let j = i; j < i + 8; j++) {
+        const radius = Math.sqrt(-2 * Math.log(1 - noise[j])); // 1 - u is never 0
+        const angle = 2 * Math.PI * noise[j + 8];
+        noise[j] = radius * Math.cos(angle);
+        noise[j + 8] = radius * Math.sin(angle);
+      }
+    }
+    return noise;
+  }
+
+  /** `count` evenly spaced numbers from first to last, rounded as torch rounds them. */
+  function linspace(first, last, count, round) {
+    if (count === 1) return [first];
+    const step = round((last - first) / (count - 1));
+    return Array.from({ length: count }, (_, i) =>
+      i < Math.floor(count / 2)
+        ? round(first + step * i)
+        : round(last - step * (count - 1 - i)),
+    );
+  }
+
+  /** The walk from noise to picture: [[t, next], ...], ending with next = -1.
+
+      DDIM spaces t evenly, DPM-Solver++ the log signal-to-noise ratio.
+      alphaBar: share of signal at each timestep. */
+  function timestepPairs(alphaBar, steps, sampler) {
+    const T = alphaBar.length;
+    let times;
+    if (sampler === "dpmpp") {
+      const logSnr = Array.from(alphaBar, (a) => Math.log(a / (1 - a)) / 2);
+      const wanted = linspace(logSnr[T - 1], logSnr[0], steps, Number);
+      const nearest = wanted.map((w) => {
+        let best = 0;
+        logSnr.forEach((l, t) => {
+          if (Math.abs(l - w) < Math.abs(logSnr[best] - w)) best = t;
+        });
+        return best;
+      });
+      // Near t = 0 several may fall on one timestep: take the next free ones.
+      let free = 0;
+      times = nearest.reverse().map((t, place) => {
+        free = Math.max(free, t - place);
+        return Math.min(free, T - steps) + place;
+      });
+      times = [...times.reverse(), -1];
+    } else {
+      times = linspace(-1, T - 1, steps + 1, Math.fround)
+        .map(Math.trunc)
+        .reverse();
+    }
+    return times.slice(0, -1).map((t, i) => [t, times[i + 1]]);
+  }
+
+  /** From noise to picture, step by step: yields {t, x, x0}, at last t = -1, x = x0.
+
+      x is the noisy picture at timestep t, x0 the picture predicted from it.
+      predict: (x, t) -> the velocity v that the network answers, or its promise.
+      sampler: ddim (Song et al. 2021, eq. 12 with sigma = 0) or dpmpp,
+      DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2). */
+  async function* denoise(predict, alphaBar, noise, steps, sampler) {
+    let x = noise;
+    let before = null; // x0 and step of log-SNR of the step before, for dpmpp
+    for (const [t, next] of timestepPairs(alphaBar, steps, sampler)) {
+      const [signal, sigma] = [Math.sqrt(alphaBar[t]), Math.sqrt(1 - alphaBar[t])];
+      const v = await predict(x, t);
+      const x0 = x.map((xi, i) =>
+        Math.max(-1, Math.min(1, signal * xi - sigma * v[i])),
+      );
+      yield { t, x, x0 };
+      if (next < 0) {
+        yield { t: -1, x: x0, x0 };
+        return;
+      }
+      const signalNext = Math.sqrt(alphaBar[next]);
+      const sigmaNext = Math.sqrt(1 - alphaBar[next]);
+      if (sampler === "dpmpp") {
+        const h = Math.log(signalNext / sigmaNext) - Math.log(signal / sigma);
+        const bend = before ? h / (2 * before.h) : 0;
+        const pull = signalNext * Math.expm1(-h);
+        const old = before ? before.x0 : x0;
+        x = x.map((xi, i) => {
+          const d = x0[i] + bend * (x0[i] - old[i]);
+          return (sigmaNext / sigma) * xi - pull * d;
+        });
+        before = { x0, h };
+      } else {
+        x = x.map((xi, i) => {
+          const eps = (xi - signal * x0[i]) / sigma;
+          return signalNext * x0[i] + sigmaNext * eps;
+        });
+      }
+    }
+  }
+
+  /** Great circle from noise a (t = 0) to noise b (t = 1) (Shoemake 1985, section 3.3).
+
+      The direction turns evenly, the length goes straight from |a| to |b|. */
+  function slerp(t, a, b) {
+    const dot = (u, w) => u.reduce((sum, ui, i) => sum + ui * w[i], 0);
+    const [lengthA, lengthB] = [Math.sqrt(dot(a, a)), Math.sqrt(dot(b, b))];
+    const cosine = dot(a, b) / (lengthA * lengthB);
+    const angle = Math.acos(Math.max(-1, Math.min(1, cosine)));
+    if (t === 0 || angle === 0) return a;
+    if (t === 1) return b;
+    const length = (1 - t) * lengthA + t * lengthB;
+    const weightA = (length * Math.sin((1 - t) * angle)) / Math.sin(angle) / lengthA;
+    const weightB = (length * Math.sin(t * angle)) / Math.sin(angle) / lengthB;
+    return a.map((ai, i) => weightA * ai + weightB * b[i]);
+  }
+
+  return { SIZE, drawNoise, timestepPairs, denoise, slerp };
+})();

@@ -1,0 +1,445 @@
+/* The live model in the lesson page: each <div class="live" data-mode="draw"> or
+   "morph" becomes a small laboratory. diffusion.js has the mathematics, engine.js the
+   network; here is what the reader sees and touches.
+
+   w is a widget: {root, mode, form, ui, run, player}. ui holds its parts by their
+   data-part; run is what was last begun: its settings, noises and pictures. */
+
+"use strict";
+
+(() => {
+  const SIZE = Diffusion.SIZE;
+  const STEPS = [1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250];
+  const SAMPLERS = { dpmpp: "DPM-Solver++", ddim: "DDIM" };
+  const STRIDES = [32, 16, 8, 4, 2, 1]; // of a morph: coarse first, then filled in
+  const PLACES = STRIDES[0];
+  const TILES = 9; // of the strip: each fourth picture of a morph
+  const MEGABYTES = Math.round(
+    Object.values(LIVE.bytes).reduce((sum, bytes) => sum + bytes) / 1e6,
+  );
+
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  // --- Pictures and files ------------------------------------------------------
+
+  /** Pictures side by side as ImageData, each pixel `factor` pixels wide and high. */
+  function toImage(pictures, factor = 1) {
+    const side = SIZE * factor;
+    const image = new ImageData(side * pictures.length, side);
+    for (let i = 0, y = 0; y < side; y++) {
+      for (let x = 0; x < image.width; x++, i += 4) {
+        const picture = pictures[Math.floor(x / side)];
+        const row = Math.floor(y / factor);
+        const pixel = row * SIZE + Math.floor((x % side) / factor);
+        for (let c = 0; c < 3; c++) {
+          // The array of an ImageData rounds and clamps by itself.
+          image.data[i + c] = (picture[c * SIZE * SIZE + pixel] + 1) * 127.5;
+        }
+        image.data[i + 3] = 255;
+      }
+    }
+    return image;
+  }
+
+  function paint(canvas, picture, left = 0) {
+    canvas.getContext("2d").putImageData(toImage([picture]), left, 0);
+  }
+
+  /** frames: [{pictures, delay in ms}], pictures side by side -> an endless GIF. */
+  function toGif(gifenc, frames) {
+    const gif = gifenc.GIFEncoder();
+    for (const { pictures, delay } of frames) {
+      const palette = gifenc.quantize(toImage(pictures).data, 256);
+      const { data, width, height } = toImage(pictures, 4);
+      const indexed = gifenc.applyPalette(data, palette);
+      gif.writeFrame(indexed, width, height, { palette, delay });
+    }
+    gif.finish();
+    return new Blob([gif.bytes()], { type: "image/gif" });
+  }
+
+  function toPng(picture) {
+    const canvas = document.createElement("canvas");
+    const image = toImage([picture], 4);
+    [canvas.width, canvas.height] = [image.width, image.height];
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return new Promise((resolve) => canvas.toBlob(resolve));
+  }
+
+  function save({ seeds, sampler, steps }, ending, blob) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `fabric_${seeds.join("_to_")}_${sampler}_${steps}.${ending}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  // --- What is seen --------------------------------------------------------------
+
+  const icon = (shape) => `<svg viewBox="0 0 24 24" aria-hidden="true">${shape}</svg>`;
+  const PLAY = icon(`<path d="M7 4.2 20 12 7 19.8z"/>`);
+  const PAUSE = icon(`<path d="M6 4h4v16H6zM14 4h4v16h-4z"/>`);
+  const DICE = icon(`<rect x="3" y="3" width="18" height="18" rx="4" fill="none"
+    stroke="currentColor" stroke-width="2"/><circle cx="8" cy="8" r="1.8"/>
+    <circle cx="16" cy="8" r="1.8"/><circle cx="12" cy="12" r="1.8"/>
+    <circle cx="8" cy="16" r="1.8"/><circle cx="16" cy="16" r="1.8"/>`);
+
+  const figure = (part) => `<figure>
+    <canvas data-part="${part}" width="${SIZE}" height="${SIZE}" role="img"></canvas>
+    <figcaption data-part="${part}Caption"></figcaption></figure>`;
+
+  const seedField = ([part, label, seed]) => `<div class="live-field live-seed">
+    <label>${label}<input data-part="${part}" type="number" min="0" max="4294967295"
+      value="${seed}" required></label>
+    <button type="button" data-dice="${part}" class="live-icon"
+      aria-label="${label}: throw the dice">${DICE}</button></div>`;
+
+  const samplerField = (group) => `<fieldset class="live-field live-sampler">
+    <legend>Sampler</legend>${Object.entries(SAMPLERS)
+      .map(
+        ([value, label]) => `<label><input type="radio" name="sampler-${group}"
+          value="${value}" ${value === "dpmpp" ? "checked" : ""}>
+          <span>${label}</span></label>`,
+      )
+      .join("")}</fieldset>`;
+
+  const template = (mode, group) => `
+    <form class="live-card" aria-label="${mode.title}">
+      <p class="live-title">${mode.title}</p>
+      <div class="live-view">
+        <div class="live-stage">${figure("noisy")}${figure("picture")}</div>
+        ${mode.strip}
+        <div class="live-time">
+          <button type="button" data-part="play" class="live-icon"></button>
+          <input data-part="time" type="range" min="0" max="${PLACES}" value="0"
+            aria-label="${mode.slider}"></div>
+      </div>
+      <div class="live-panel">
+        ${mode.seeds.map(seedField).join("")}
+        <div class="live-field live-steps"><label>Steps:
+          <span data-part="stepsShown"></span><input data-part="steps" type="range"
+            min="0" max="${STEPS.length - 1}" value="${STEPS.indexOf(20)}"></label></div>
+        ${mode.sampler ? samplerField(group) : ""}
+        <button type="submit" data-part="main" class="live-main"></button>
+        <div class="live-save"><button type="button" data-part="png">Save PNG</button>
+          <button type="button" data-part="gif">Save GIF</button></div>
+      </div>
+      <p data-part="status" class="live-status" role="status"></p>
+    </form>`;
+
+  /** In the place of the widget: the recording, and one sentence that says so. */
+  function showRecording({ root, mode }, reason) {
+    root.innerHTML = `<div class="live-card"><img src="${Engine.FOLDER}${mode.recording}"
+      alt="${mode.recorded}"><p class="live-status" role="status"></p></div>`;
+    root.querySelector("p").textContent =
+      `The model cannot run here (${reason}): this is a recording of it.`;
+  }
+
+  function caption({ ui }, part, text) {
+    ui[`${part}Caption`].textContent = text;
+    ui[part].setAttribute("aria-label", text);
+  }
+
+  /** The place of the slider; from the first picture on it can be moved. */
+  function show(w) {
+    w.mode.show(w);
+    delete w.ui.picture.parentElement.dataset.hint;
+    for (const part of ["time", "play", "png", "gif"]) w.ui[part].disabled = false;
+  }
+
+  /** Before a run: the noise that the seed names, and an empty frame. */
+  function reset(w) {
+    const { ui, mode } = w;
+    if (w.run) w.run.stopped = true;
+    w.run = null;
+    stopPlaying(w);
+    ui.time.value = 0;
+    w.form.style.removeProperty("--at");
+    for (const part of ["time", "play", "png", "gif"]) ui[part].disabled = true;
+    delete ui.main.dataset.progress;
+    ui.main.textContent = mode.verb;
+    if (ui.seed.validity.valid) {
+      paint(ui.noisy, Diffusion.drawNoise(+ui.seed.value));
+      caption(w, "noisy", `noise of seed ${+ui.seed.value}`);
+    }
+    for (const canvas of [ui.picture, ui.strip]) {
+      canvas?.getContext("2d").clearRect(0, 0, canvas.width, SIZE);
+    }
+    caption(w, "picture", "what the model sees in it");
+    ui.picture.parentElement.dataset.hint = `press ${mode.verb}`;
+  }
+
+  // --- One picture: scrub through x_t and the predicted x_0 -------------------------
+
+  const draw = {
+    title: "Live: our model at work",
+    verb: "Draw",
+    slider: "From noise to picture",
+    strip: "",
+    seeds: [["seed", "Seed", 42]],
+    sampler: true,
+    recording: "recorded_draw.gif",
+    recorded: "Noise turns into a fabric pattern, beside what the network sees in it.",
+
+    show(w) {
+      const { states, alphaBar } = w.run;
+      const { t, x, x0 } = states[Math.min(w.ui.time.value, states.length - 1)];
+      paint(w.ui.noisy, x);
+      paint(w.ui.picture, x0);
+      const percent = 100 * alphaBar[Math.max(t, 0)];
+      const share = `${percent.toFixed(percent < 10 ? 1 : 0)} % signal`;
+      const place = t < 0 ? "no noise left" : `noisy picture, t = ${t}: ${share}`;
+      caption(w, "noisy", place);
+      caption(w, "picture", t < 0 ? "the picture" : "what the model sees in it");
+      w.ui.time.setAttribute("aria-valuetext", place);
+    },
+
+    async compute(w, run, predict) {
+      Object.assign(run, { states: [], follow: true });
+      w.ui.time.max = run.steps;
+      const { alphaBar, noises, steps, sampler } = run;
+      const walk = Diffusion.denoise(predict, alphaBar, noises[0], steps, sampler);
+      for await (const state of walk) {
+        if (!(await goOn(run))) return;
+        run.states.push(state);
+        if (run.follow) w.ui.time.value = run.states.length - 1;
+        show(w);
+        w.ui.main.dataset.progress = `${run.states.length}/${steps}`;
+      }
+      w.ui.status.innerHTML =
+        `${steps} steps in ${(run.ms / 1000).toFixed(1)} s, ` +
+        `${Math.round(run.ms / steps)} ms each. The same picture in Python, the first ` +
+        `of the grid: <code>python exercise1_generate.py --seed ${run.seeds[0]} ` +
+        `--sampler ${sampler} --steps ${steps}</code>`;
+    },
+
+    picture: ({ ui, run }) =>
+      run.states[Math.min(ui.time.value, run.states.length - 1)].x0,
+
+    frames: ({ states }) =>
+      states.map(({ t, x, x0 }) => ({ pictures: [x, x0], delay: t < 0 ? 2000 : 150 })),
+  };
+
+  // --- A morph: walk along the great circle between two noises ----------------------
+
+  const finished = (run) => Object.keys(run.pictures).map(Number);
+  const nearest = (places, at) =>
+    places.sort((a, b) => Math.abs(a - at) - Math.abs(b - at))[0];
+
+  /** The next picture to draw: coarse ones first, then near the slider; or undefined. */
+  function nextPlace({ pictures }, at) {
+    for (const stride of STRIDES) {
+      const open = [];
+      for (let i = 0; i <= PLACES; i += stride) if (!pictures[i]) open.push(i);
+      if (open.length) return nearest(open, at);
+    }
+    return undefined;
+  }
+
+  const morph = {
+    title: "Live: from noise to noise",
+    verb: "Morph",
+    slider: "From noise A to noise B",
+    strip: `<div class="live-strip" aria-hidden="true"><canvas data-part="strip"
+      width="${TILES * SIZE}" height="${SIZE}"></canvas></div>`,
+    seeds: [
+      ["seed", "Seed A", 42],
+      ["seedB", "Seed B", 123],
+    ],
+    sampler: false,
+    recording: "recorded_morph.gif",
+    recorded: "One fabric pattern turns into another and back.",
+
+    show(w) {
+      const { ui, run } = w;
+      const at = +ui.time.value;
+      paint(ui.noisy, Diffusion.slerp(at / PLACES, ...run.noises));
+      const done = finished(run);
+      if (done.length) paint(ui.picture, run.pictures[nearest(done, at)]);
+      const percent = Math.round((100 * at) / PLACES);
+      const [a, b] = run.seeds;
+      caption(w, "noisy", `noise, ${percent} % of the way from ${a} to ${b}`);
+      caption(w, "picture", "the picture of this noise");
+      ui.time.setAttribute("aria-valuetext", `${percent} percent of the way to B`);
+      w.form.style.setProperty("--at", at / PLACES);
+    },
+
+    async compute(w, run, predict) {
+      const { ui } = w;
+      const { alphaBar, noises, steps, sampler } = run;
+      run.pictures = {};
+      let place;
+      while ((place = nextPlace(run, ui.time.value)) !== undefined) {
+        const noise = Diffusion.slerp(place / PLACES, ...noises);
+        const tile = (place / PLACES) * (TILES - 1);
+        const walk = Diffusion.denoise(predict, alphaBar, noise, steps, sampler);
+        let x0;
+        for await ({ x0 } of walk) {
+          if (!(await goOn(run))) return;
+          if (Number.isInteger(tile)) paint(ui.strip, x0, tile * SIZE);
+          if (!finished(run).length) paint(ui.picture, x0);
+        }
+        run.pictures[place] = x0;
+        show(w);
+        const count = finished(run).length;
+        ui.main.dataset.progress = `${count}/${PLACES + 1}`;
+        if (count === TILES) {
+          ui.status.textContent =
+            "Drag the slider: what lies between is being filled in.";
+        }
+      }
+      const seconds = Math.round(run.ms / 1000);
+      ui.status.textContent = `${PLACES + 1} pictures in ${seconds} s. Drag, play, save.`;
+    },
+
+    picture: ({ ui, run }) => run.pictures[nearest(finished(run), ui.time.value)],
+
+    /** There and back. */
+    frames({ pictures }) {
+      const there = Object.values(pictures); // keys that are numbers come in order
+      return [...there, ...there.slice(1, -1).reverse()].map((x0) => ({
+        pictures: [x0],
+        delay: 100,
+      }));
+    },
+  };
+
+  // --- What is done ----------------------------------------------------------------
+
+  /** Waits while the reader pauses; false once another run has taken the place. */
+  async function goOn(run) {
+    while (run.paused && !run.stopped) await sleep(50);
+    return !run.stopped;
+  }
+
+  async function begin(w) {
+    reset(w);
+    const { ui, mode, form } = w;
+    const seeds = mode.seeds.map(([part]) => +ui[part].value);
+    const sampler = form.querySelector("input:checked")?.value ?? "dpmpp";
+    const run = { seeds, sampler, steps: STEPS[ui.steps.value], ms: 0 };
+    w.run = run;
+    run.noises = seeds.map(Diffusion.drawNoise);
+    ui.main.textContent = "Loading";
+    ui.picture.parentElement.dataset.hint = "";
+    ui.status.textContent = w.root.dataset.where ? "" : `Loading ${MEGABYTES} MB …`;
+    try {
+      const model = await Engine.load();
+      w.root.dataset.where = model.where;
+      if (run.stopped) return;
+      run.alphaBar = model.alphaBar;
+      ui.status.textContent = "";
+      ui.main.textContent = "Pause";
+      await mode.compute(w, run, async (x, t) => {
+        const began = performance.now();
+        const v = await model.predict(x, t);
+        run.ms += performance.now() - began;
+        return v;
+      });
+    } catch (error) {
+      showRecording(w, error.message);
+    }
+    if (run.stopped) return;
+    run.done = true;
+    delete ui.main.dataset.progress;
+    ui.main.textContent = `${mode.verb} again`;
+  }
+
+  /** The main button: begin, pause, go on. */
+  function press(w) {
+    const { run, ui } = w;
+    if (!run || run.done) begin(w);
+    else if (run.alphaBar) {
+      run.paused = !run.paused;
+      ui.main.textContent = run.paused ? "Go on" : "Pause";
+    }
+  }
+
+  function stopPlaying(w) {
+    clearInterval(w.player);
+    w.player = null;
+    w.ui.play.innerHTML = PLAY;
+    w.ui.play.setAttribute("aria-label", "Play");
+  }
+
+  /** Run through what there is, once; a morph goes there and back until stopped. */
+  function play(w) {
+    if (w.player) return stopPlaying(w);
+    const { time } = w.ui;
+    w.run.follow = false;
+    let pace = 1;
+    if (w.mode === draw && time.value === time.max) time.value = 0;
+    w.player = setInterval(() => {
+      if (w.mode === draw && time.value === time.max) return stopPlaying(w);
+      if (time.value === time.max) pace = -1;
+      if (+time.value === 0) pace = 1;
+      time.value = +time.value + pace;
+      show(w);
+    }, 100);
+    w.ui.play.innerHTML = PAUSE;
+    w.ui.play.setAttribute("aria-label", "Pause");
+  }
+
+  function showSteps({ ui }) {
+    const steps = STEPS[ui.steps.value];
+    ui.stepsShown.textContent = steps;
+    ui.steps.setAttribute("aria-valuetext", `${steps} steps`);
+  }
+
+  function scrub(w) {
+    stopPlaying(w);
+    w.run.follow = +w.ui.time.value >= (w.run.states?.length ?? 0) - 1;
+    show(w);
+  }
+
+  function listen(w) {
+    const { ui, form, mode } = w;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      press(w);
+    });
+    form.addEventListener("input", ({ target }) => {
+      if (target === ui.time) return scrub(w);
+      showSteps(w);
+      // A finished picture stays, to compare with what the new settings draw.
+      if (!w.run?.done || target.type === "number") reset(w);
+    });
+    form.addEventListener("click", ({ target, offsetX }) => {
+      if (target === ui.strip && !ui.time.disabled) {
+        const tile = Math.floor((offsetX / target.clientWidth) * TILES);
+        ui.time.value = (tile * PLACES) / (TILES - 1);
+        return scrub(w);
+      }
+      const seed = target.closest("[data-dice]")?.dataset.dice;
+      if (!seed) return;
+      ui[seed].value = Math.floor(Math.random() * 10_000);
+      if (w.root.dataset.where) begin(w);
+      else reset(w);
+    });
+    ui.play.addEventListener("click", () => play(w));
+    ui.png.addEventListener("click", async () =>
+      save(w.run, "png", await toPng(mode.picture(w))),
+    );
+    ui.gif.addEventListener("click", async () => {
+      const { gifenc } = await Engine.load();
+      save(w.run, "gif", toGif(gifenc, mode.frames(w.run)));
+    });
+  }
+
+  document.querySelectorAll(".live").forEach((root, group) => {
+    const mode = root.dataset.mode === "morph" ? morph : draw;
+    const w = { root, mode, run: null, player: null, ui: {} };
+    if (Engine.missing) return showRecording(w, Engine.missing);
+    root.innerHTML = template(mode, group);
+    w.form = root.firstElementChild;
+    for (const part of root.querySelectorAll("[data-part]")) {
+      w.ui[part.dataset.part] = part;
+    }
+    listen(w);
+    showSteps(w);
+    reset(w);
+    w.ui.status.textContent =
+      `The first press loads ${MEGABYTES} MB. Then the model runs on your own ` +
+      "processor, and nothing is sent anywhere.";
+  });
+})();
