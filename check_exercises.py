@@ -28,6 +28,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tokenize
 import types
 import warnings
 from collections import Counter
@@ -143,7 +144,8 @@ def config_of(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(regular(path, "take the lesson's file").read_bytes())
+            with tokenize.open(regular(path, "take the lesson's file")) as file:
+                tree = ast.parse(file.read())
     except SyntaxError as error:
         where = f" in line {error.lineno}" if error.lineno else ""
         raise Off(f"Python cannot read {path.name}: {error.msg}{where}.") from None
@@ -331,6 +333,7 @@ def judge(path):
     stub = types.SimpleNamespace(image_size=(64, 64))
     fabric_diffusion.load_diffusion = lambda *_, **__: stub
     fabric_diffusion.denoise = lambda _, noise, *__, **___: noise.sigmoid()
+    generate_ddpm_morph.upscale = lambda images, factor: images
     generate_ddpm_morph.save_gif = lambda frames, _, fps: saved.append(
         (len(frames), len(frames) / fps)
     )
