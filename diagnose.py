@@ -37,7 +37,7 @@ from generate_ddpm_morph import to_uint8
 PICTURES = 4  # textiles to show, and pictures to draw
 LEVELS = (0.8, 0.5, 0.2, 0.05)  # shares of signal, alpha-bar, at which they are shown
 LOST = 0.9  # error of answers that fit nothing; answering the mean has 1
-NEARLY_PERFECT = 0.03  # below it, errors do not tell hypotheses apart
+NEARLY_PERFECT = 0.03  # with less error than this, a file is taken to be right
 CLEARLY = 0.6  # another hypothesis is believed if it leaves less than this of the error
 
 SCHEDULES = {
@@ -101,13 +101,17 @@ def fits(table, claimed):
 
     table: of `hypotheses`. claimed: the objective that it is loaded with.
     """
-    (schedule, value_range), objective = min(
-        ((key, objective) for key, row in table.items() for objective in row),
-        # On a par, the first is taken, and the file is right.
-        key=lambda found: max(table[found[0]][found[1]], NEARLY_PERFECT),
-    )
+    right = "its own", RIGHT_RANGE
+
+    def order(hypothesis):
+        key, objective = hypothesis
+        error = table[key][objective]
+        return max(error, NEARLY_PERFECT), key != right, error
+
+    pairs = ((key, objective) for key in table for objective in table[key])
+    (schedule, value_range), objective = min(pairs, key=order)
     error = table[schedule, value_range][objective]
-    own = table["its own", RIGHT_RANGE][claimed]
+    own = table[right][claimed]
     if not error < LOST:
         text = "Its answers fit no objective, no schedule and no range of pixels."
         return [("untrained", text, "Train it; or see whether it is the right file.")]

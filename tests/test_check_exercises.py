@@ -1,0 +1,418 @@
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import check_exercises
+import exercise1_generate
+import fabric_diffusion
+import generate_ddpm_morph
+from check_exercises import (
+    LESSON_CONFIG,
+    RESULT,
+    Off,
+    config_of,
+    judge,
+    looks,
+    main,
+    read_result,
+)
+from fabric_dataset import pattern
+from fabric_diffusion import ROOT
+from generate_ddpm_morph import save_gif, upscale
+
+SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
+VALUES = "np.linspace(0, 1, num_frames)"
+LERP = "(1 - t) * noise_a + t * noise_b"
+
+
+def filled(values=VALUES, blended=LERP, header=""):
+    text = SOURCE.replace("    values = ...", f"    values = {values}")
+    return header + text.replace("    blended = ...", f"    blended = {blended}")
+
+
+def textiles(count):
+    images = np.stack([pattern(seed) for seed in range(count)])
+    return torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+
+
+def morph(path, frames=20, fps=8):
+    a, b = textiles(2)
+    t = torch.linspace(0, 1, frames).reshape(-1, 1, 1, 1)
+    save_gif(upscale(a + t * (b - a), 4), path, fps)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which all is done, the grid drawn by Exercise 1 itself."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        stub = torch.nn.Module()
+        stub.image_size = (64, 64)
+        patch.setattr(exercise1_generate, "load_diffusion", lambda *_: stub)
+        patch.setattr(
+            exercise1_generate, "denoise", lambda _, noise, *__: textiles(len(noise))
+        )
+        patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
+        exercise1_generate.main(["--out", str(folder)])
+    for name in itertools.chain(*check_exercises.GOALS.values()):
+        if name.endswith(".png"):
+            shutil.copy(ROOT / "visuals" / name, folder)
+    morph(folder / "exercise2_denoising.gif")
+    text = (ROOT / "exercise2_explore.py").read_text("utf-8")
+    text = text.replace("SAMPLING_STEPS = 250", "SAMPLING_STEPS = 5")
+    (folder / "exercise2_explore.py").write_text(text, "utf-8")
+    (folder / "exercise3_morph.py").write_text(filled(), "utf-8")
+    morph(folder / "my_morph.gif")
+    return folder
+
+
+@pytest.fixture
+def student(finished, tmp_path):
+    """A copy of the finished folder, to spoil."""
+    return shutil.copytree(finished, tmp_path / "student")
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Without running Exercise 3: what a right one would give."""
+    found = {"todo_1": "", "todo_2": "", "path": "lerp", "morph": ""}
+    found |= {"frames": 20, "seconds": 2.5}
+    monkeypatch.setattr(check_exercises, "run_student", lambda path: found)
+    return found
+
+
+def says(folder, capsys, *flags):
+    """{item: (done, sentence)} and the exit code."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(folder), "--json", *flags])
+    report = json.loads(capsys.readouterr().out)
+    return {
+        c["item"]: (c["done"], c["says"]) for c in report["checks"]
+    }, caught.value.code
+
+
+def test_the_lessons_config_is_that_of_the_exercise():
+    config = config_of(ROOT / "exercise2_explore.py")
+    assert {k: v for k, v in config.items() if k.isupper()} == LESSON_CONFIG
+
+
+def test_a_finished_folder_is_done(finished, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([str(finished)])
+    out = capsys.readouterr().out
+    assert caught.value.code == 0 and "10 of 10 done." in out and "OPEN" not in out
+    for sentence in (
+        "5 patterns, others than the README's",
+        "Explored SAMPLING_STEPS = 5.",
+        "TODO 2: It is lerp.",
+        "my_morph.gif: 20 frames in 2.5 s.",
+    ):
+        assert sentence in out
+
+
+def test_a_fresh_clone_is_open_and_says_what_to_run(tmp_path, capsys):
+    for name in ("exercise2_explore.py", "exercise3_morph.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text("utf-8"), "utf-8")
+    found, code = says(tmp_path, capsys)
+    assert code == 1 and not any(done for done, _ in found.values())
+    assert "run exercise1_generate.py" in found["exercise1_output.png"][1]
+    assert "exercise2_explore.py --goal 4" in found["Goal 4"][1]
+    assert "All values are the lesson's" in found["CONFIG"][1]
+    assert re.match(r"TODO 1 .*line \d+\) is still open", found["TODO 1"][1])
+    assert re.match(r"TODO 2 .*line \d+\) is still open", found["TODO 2"][1])
+
+
+def test_the_readmes_grid_is_recognised(student, unchecked, capsys):
+    shutil.copy(
+        ROOT / "training_results" / "embedded" / "samples.png",
+        student / "exercise1_output.png",
+    )
+    for i in range(16):
+        Image.fromarray(pattern(i)).save(
+            student / "generated_samples" / f"fabric_{i:04d}.png"
+        )
+    found, _ = says(student, capsys)
+    done, sentence = found["exercise1_output.png"]
+    assert done and sentence == "16 patterns, the README's very grid."
+
+
+def spoil_noise(folder):
+    rng = np.random.default_rng(0)
+    for path in (folder / "generated_samples").iterdir():
+        noise = rng.normal(127, 127, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noise).save(path)
+
+
+def spoil_black(folder):
+    for path in (folder / "generated_samples").iterdir():
+        Image.new("RGB", (64, 64)).save(path)
+
+
+def replace_by_folder(folder):
+    (folder / "my_morph.gif").unlink()
+    (folder / "my_morph.gif").mkdir()
+
+
+def replace_by_link(folder):
+    (folder / "my_morph.gif").rename(folder / "other.gif")
+    (folder / "my_morph.gif").symlink_to(folder / "other.gif")
+
+
+def replace_by_pipe(folder):
+    (folder / "my_morph.gif").unlink()
+    os.mkfifo(folder / "my_morph.gif")
+
+
+def cut_short(name):
+    def spoil(folder):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 3])
+
+    return spoil
+
+
+def still(folder):
+    image = upscale(textiles(1), 4)
+    save_gif(torch.cat([image, image + 0.002]), folder / "my_morph.gif", 8)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "item", "sentence"),
+    [
+        (lambda f: (f / "exercise1_output.png").unlink(), "exercise1_output.png", "missing"),
+        (lambda f: shutil.rmtree(f / "generated_samples"), "exercise1_output.png", "not all there"),
+        (lambda f: (f / "generated_samples/fabric_0004.png").unlink(), "exercise1_output.png", "not the grid"),
+        (lambda f: (f / "generated_samples/fabric_0001.png").unlink(), "exercise1_output.png", "not all there"),
+        (spoil_noise, "exercise1_output.png", "is noise.*diagnose.py"),
+        (spoil_black, "exercise1_output.png", "is black.*diagnose.py"),
+        (cut_short("exercise2_seeds.png"), "Goal 3", "exercise2_seeds.png cannot be read"),
+        (lambda f: Image.new("RGB", (99, 99)).save(f / "exercise2_samplers.png"), "Goal 5", "shows nothing"),
+        (lambda f: (f / "exercise2_explore.py").write_bytes(b"# \xe9\nSEED = 1\n"), "CONFIG", "Python cannot read exercise2_explore.py"),
+        (lambda f: (f / "exercise2_explore.py").write_text("x = ("), "CONFIG", "was never closed in line 1"),
+        (lambda f: (f / "exercise2_explore.py").write_bytes(b"\0"), "CONFIG", "null bytes"),
+        (cut_short("my_morph.gif"), "my_morph.gif", "cannot be read|by CONFIG"),
+        (replace_by_folder, "my_morph.gif", "is a folder"),
+        (replace_by_link, "my_morph.gif", "is a link"),
+        (replace_by_pipe, "my_morph.gif", "is missing"),
+        (still, "my_morph.gif", "does not move"),
+        (lambda f: morph(f / "my_morph.gif", 12), "my_morph.gif", "12 frames in 1.50 s, by CONFIG.*20 in 2.50 s"),
+        (lambda f: morph(f / "my_morph.gif", 20, 10), "my_morph.gif", "in 2.00 s, by CONFIG"),
+    ],
+)  # fmt: skip
+def test_what_is_off_is_named_and_the_rest_is_done(
+    student, unchecked, capsys, spoil, item, sentence
+):
+    spoil(student)
+    found, code = says(student, capsys)
+    assert code == 1
+    assert [name for name, (done, _) in found.items() if not done] == [item]
+    assert re.search(sentence, found[item][1])
+
+
+def test_a_blink_that_pillow_merges_is_no_missing_frame(student, unchecked, capsys):
+    a, b = upscale(textiles(2), 4)
+    save_gif(torch.stack(10 * [a] + 10 * [b]), student / "my_morph.gif", 8)
+    found, code = says(student, capsys)
+    assert code == 0 and found["my_morph.gif"][1] == "2 frames in 2.5 s."
+
+
+@pytest.mark.parametrize(
+    ("seeds", "word"), [(range(40), ""), ([11], ""), (range(8), "washed out")]
+)
+def test_looks_at_textiles(seeds, word):
+    images = np.stack([pattern(seed) for seed in seeds]).astype(float)
+    if word:
+        images = 128 + 0.2 * (images - 128)
+    assert looks(images) == word
+
+
+# --- A student's code -------------------------------------------------------
+
+
+@pytest.fixture
+def trying(tmp_path, monkeypatch):
+    """Judge a text as exercise3_morph.py, in this process."""
+
+    def run(text):
+        for module, name in (
+            (fabric_diffusion, "load_diffusion"),
+            (fabric_diffusion, "denoise"),
+            (generate_ddpm_morph, "upscale"),
+            (generate_ddpm_morph, "save_gif"),
+        ):
+            monkeypatch.setattr(module, name, getattr(module, name))
+        path = tmp_path / "exercise3_morph.py"
+        path.write_text(text, "utf-8")
+        found = judge(path)
+        assert json.dumps(found) and not list(tmp_path.glob("*.gif"))
+        return found
+
+    return run
+
+
+SLERP = "from generate_ddpm_morph import slerp\n"
+BY_HAND = """(
+        torch.sin((1 - t) * angle(noise_a, noise_b)) * noise_a
+        + torch.sin(t * angle(noise_a, noise_b)) * noise_b
+    ) / torch.sin(angle(noise_a, noise_b))"""
+ANGLE = """import torch
+def angle(a, b):
+    return torch.acos((a * b).sum() / a.norm() / b.norm())
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (filled(), "lerp"),
+        (filled(blended="noise_a + (noise_b - noise_a) * t"), "lerp"),
+        (filled(blended="torch.lerp(noise_a, noise_b, t)"), "lerp"),
+        (filled("[i / (num_frames - 1) for i in range(num_frames)]"), "lerp"),
+        (filled(blended="slerp(t, noise_a, noise_b)", header=SLERP), "slerp"),
+        (filled(blended=BY_HAND, header=ANGLE), "slerp"),
+    ],
+)
+def test_right_code_is_right_whatever_it_looks_like(trying, text, path):
+    found = trying(text.replace("NUM_FRAMES = 20", "NUM_FRAMES = 12"))
+    assert found == {
+        **dict.fromkeys(("todo_1", "todo_2", "morph"), ""),
+        "path": path,
+        "frames": 12,
+        "seconds": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "todo_1", "todo_2"),
+    [
+        (SOURCE, "still open", "still open"),
+        (filled(blended="..."), "^$", "TODO 2 .*still open"),
+        (filled("..."), "TODO 1 .*still open", "^$"),
+        (filled("np.linspace(0, 1, 7)"), r"shape \(7,\)", "^$"),
+        (filled("np.round(np.linspace(0, 1, num_frames))"), "stands still", "^$"),
+        (filled(blended="(1 - t**2) * noise_a + t**2 * noise_b"), "^$", "A with 0.94, B with 0.06"),
+        (filled(blended="noise_a if t < 0.5 else noise_b"), "^$", "A with 1.00, B with 0.00"),
+        (filled(blended="t * noise_a + (1 - t) * noise_b"), "^$", "does not give noise A"),
+        (SOURCE.replace("def blend(", "def mix("), "blend is missing", "blend is missing"),
+        ("import sys\nsys.exit()", "It ends Python", "It ends Python"),
+        ("raise KeyboardInterrupt", "stops with KeyboardInterrupt", "KeyboardInterrupt"),
+        ("import no_such_module", "ModuleNotFoundError", "ModuleNotFoundError"),
+        ("", "is missing", "is missing"),
+        (filled(header="raise ValueError('\\x1b[2J' + 10_000 * 'x')\n"), r"ValueError:  \[2Jx{99}.*\.\.\.$", "ValueError"),
+    ],
+)  # fmt: skip
+def test_wrong_code_gets_a_sentence(trying, text, todo_1, todo_2):
+    found = trying(text)
+    assert re.search(todo_1, found["todo_1"]) and re.search(todo_2, found["todo_2"])
+    assert all(s.isprintable() and len(s) < 310 for s in map(str, found.values()))
+
+
+NOSY = """
+import os, sys
+assert "GRADERS_SECRET" not in os.environ and "PYTHONPATH" not in os.environ
+assert os.getcwd() not in (".", {cwd!r}) and os.getcwd() == os.environ["HOME"]
+assert sys.argv == [__file__] and sys.flags.isolated
+assert not os.path.exists("__pycache__")
+print("x" * 10**8); sys.stderr.write("x" * 10**8)
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "[" * 9_000, '{"todo_1": ""}', "x" * 10**6, "\0\udcff", "1e999"],
+)
+def test_a_result_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "result").write_text(text, "utf-8", "surrogateescape")
+    with pytest.raises(Off, match="Your code ended Python"):
+        read_result(tmp_path / "result", tmp_path / "no_watchdog")
+
+
+def test_a_result_is_made_of_the_types_it_should_have(tmp_path):
+    good = {"todo_1": 5, "todo_2": None, "path": [], "morph": "", "frames": "7"}
+    (tmp_path / "result").write_text(json.dumps(good | {"seconds": 2, "more": "x"}))
+    found = read_result(tmp_path / "result", tmp_path / "no_watchdog")
+    assert {name: type(value) for name, value in found.items()} == RESULT
+    (tmp_path / "result").write_text(json.dumps(good | {"seconds": "long"}))
+    with pytest.raises(Off):
+        read_result(tmp_path / "result", tmp_path / "no_watchdog")
+
+
+@pytest.fixture
+def a_class(finished, tmp_path):
+    """Folders of students, some of whom are up to no good."""
+    students = tmp_path / "class"
+
+    def copy(name, text=None):
+        folder = shutil.copytree(finished, students / name)
+        if text is not None:
+            (folder / "exercise3_morph.py").write_text(text, "utf-8")
+        return folder
+
+    copy("Ada & <b>Bo/DDPM", filled(header=NOSY.format(cwd=os.getcwd())))
+    copy("looping", filled(blended=LERP + "\n    while True: pass"))
+    copy("hungry", filled("[0] * 10**11"))
+    latin = copy("latin")
+    (latin / "exercise3_morph.py").write_bytes(b"# \xe9\n" + SOURCE.encode())
+    cut_short("my_morph.gif")(latin)
+    (students / "nobody").mkdir()
+    (students / ".hidden").mkdir()
+    (students / "a link").symlink_to(students)
+    return students
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
+def test_a_class(a_class, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(check_exercises, "TIME_LIMIT", 3)
+    monkeypatch.setenv("GRADERS_SECRET", "42")
+    with pytest.raises(SystemExit) as caught:
+        main(["--class", str(a_class), "--json", "--out", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
+    assert caught.value.code == 1 and "no sandbox" in err
+    reports = {report["name"]: report for report in json.loads(out)}
+    assert list(reports) == [
+        *("Ada & <b>Bo", "hungry", "latin", "looping", "nobody"),
+    ]
+
+    def todos(name):
+        return [c["says"] for c in reports[name]["checks"] if "TODO" in c["item"]]
+
+    assert reports["Ada & <b>Bo"]["done"], todos("Ada & <b>Bo")
+    text = (a_class / "looping" / "exercise3_morph.py").read_text("utf-8")
+    line = text[: text.index("while True")].count("\n") + 1
+    still = f"Your code still ran after 3 seconds in line {line}: a loop?"
+    assert todos("looping") == [still, still]
+    assert "MemoryError" in todos("hungry")[0] and "lerp" in todos("hungry")[1]
+    assert all("Python cannot read exercise3_morph.py" in s for s in todos("latin"))
+    assert not any(check["done"] for check in reports["nobody"]["checks"])
+
+    page = (tmp_path / "out" / "class.html").read_text("utf-8")
+    assert "Ada &amp; &lt;b&gt;Bo" in page and "<b>Bo" not in page
+    most = "Most often open: TODO 1 (4), my_morph.gif (4), TODO 2 (3)."
+    assert f"1 of 5 have done all. {most}" in page
+    assert "no sandbox" in page
+    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
+    assert page.count('src="data:image/webp') == 3  # latin and nobody have none
+    with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:
+        assert sheet.width < 1200
+        pixels = np.asarray(sheet.convert("RGB"))
+    first, last = pixels[16:80, 16:80], pixels[16:80, 16 + 4 * 66 : 80 + 4 * 66]
+    for tile, seed in ((first, 0), (last, 1)):
+        assert np.abs(tile - pattern(seed).astype(float)).mean() < 12  # a GIF's palette
+
+
+@pytest.mark.parametrize(
+    "args", [["no_such"], ["--class", "no_such"], ["--class", "."]]
+)
+def test_usage(args, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 2
+    assert re.search("is not a folder|has no folder in it", capsys.readouterr().err)
