@@ -144,7 +144,16 @@ def test_rows_rank_as_they_must(rows):
     assert rows["one"]["recall"] < 0.2 and rows["copies"]["precision"] == 1
     assert rows["copies"]["seconds"] == 0.5
     low, high = map(float, rows["honest"]["90 % interval"].split(" to "))
-    assert 0 < low < high
+    assert 0 <= low < rows["honest"]["Frechet distance"] < high
+
+
+def test_interval_is_where_other_sets_have_their_distance():
+    rng = np.random.default_rng(0)
+    real, *sets = rng.normal(0, 1, (21, 200, 16))
+    distances = [frechet_distance(features, real) for features in sets]
+    low, high = compare_generators.interval(sets[0], real)
+    assert 0.5 < np.mean([low < distance < high for distance in distances]) <= 1
+    assert high - low < 4 * np.std(distances)
 
 
 def test_folders_of_all_sorts_are_compared(tmp_path, textiles, capsys):
