@@ -156,12 +156,10 @@ def compare_samplers(diffusion, args):
     best = denoise(diffusion, noise, REFERENCE_STEPS)[0]
     samplers = list(dict.fromkeys(["ddim", args.sampler]))
     rows = [
-        [
-            *(denoise(diffusion, noise, n, s, [args.seed])[0] for n in SOLVER_STEPS),
-            best,
-        ]
+        [denoise(diffusion, noise, n, s, [args.seed])[0] for n in SOLVER_STEPS]
         for s in samplers
     ]
+    rows[0].append(best)
     titles = [
         *(f"{steps} steps" for steps in SOLVER_STEPS),
         f"DDIM,\n{REFERENCE_STEPS} steps",
@@ -177,14 +175,15 @@ def draw_rows(rows, titles, labels, args, name):
     size = (1.25 * width + 0.7, 1.25 * height + 0.6)
     figure = Figure(figsize=size, dpi=192, layout="constrained")
     axes = figure.subplots(height, width, squeeze=False)
-    for i, row in enumerate(rows):
-        for j, image in enumerate(row):
-            axes[i, j].imshow(to_uint8(image), interpolation="nearest")
-            axes[i, j].set(xticks=[], yticks=[])
-            axes[i, j].spines[:].set_visible(False)
-            if i == 0:
-                axes[i, j].set_title(titles[j], fontsize=12)
-        axes[i, 0].set_ylabel(labels[i], fontsize=12)
+    for panel in axes.flat:
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    for panel, title in zip(axes[0], titles, strict=True):
+        panel.set_title(title, fontsize=12)
+    for panels, row, label in zip(axes, rows, labels, strict=True):
+        panels[0].set_ylabel(label, fontsize=12)
+        for panel, image in zip(panels, row, strict=False):  # a row may be shorter
+            panel.imshow(to_uint8(image), interpolation="nearest")
     with replacing(args.out / name) as temporary:
         figure.savefig(temporary)
 

@@ -25,7 +25,7 @@ from generate_ddpm_morph import save_gif, upscale
 # --- CONFIG -----------------------------------------------------------------
 
 SEED_A = 42  # where the morph begins: any seed whose pattern you like
-SEED_B = 123  # and where it ends
+SEED_B = 2  # and where it ends
 NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer
 FPS = 8  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side of the GIF; the model draws 64

@@ -27,7 +27,7 @@ from fabric_diffusion import (
 
 # --- CONFIG of the animation ------------------------------------------------
 
-KEYFRAME_SEEDS = (13, 35, 46, 17)  # roundels, resist squares, chevrons, plaid
+KEYFRAME_SEEDS = (13, 35, 46, 17)  # wax print, adire, khasa, pelete bite
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side; the model draws 64

@@ -229,20 +229,21 @@ def main(argv=None):
     parser.add_argument("--out", type=folder, default="comparison_results")
     args = parser.parse_args(argv)
 
-    folders = dict(args.sets)
-    if path := folders.pop("real", None):
-        images = read("real", path)
+    sets = {name: (read(name, path), None) for name, path in args.sets}
+    if "real" in sets:
+        images, _ = sets.pop("real")
         real, held = images[::2], images[1::2]  # every second one is held out
         if len(held) < 2:
             parser.error("real: at least 4 pictures are needed, 500 to be sure")
     else:
         real = load_folder(draw_textiles(REAL))[0]
         held, _ = held_out(max(args.count, 64))
-    sets = {name: (read(name, path), None) for name, path in folders.items()}
     sets = sets or embedded(args.count)
 
     rows = compare(sets, real, held, load_classifier())
-    pictures = {"real": real} | {name: images for name, (images, _) in sets.items()}
+    shown = np.random.default_rng(0).permutation(len(real))[:SHOWN]  # not by family
+    pictures = {"real": real[shown]}
+    pictures |= {name: images for name, (images, _) in sets.items()}
     draw_sheet(pictures, args.out / "contact_sheet.png")
     draw_bars(rows, args.out / "bar_chart.png")
     with (

@@ -1,16 +1,25 @@
-"""The data: seven sets of points in the plane.
+"""The data: seven sets of points in the plane, and four of pictures.
 
     draw("moons", 2000, seed=0)  ->  x_0 (2000, 2) float32, part (2000,) int64
+    pictures("digits")           ->  x_0 (1437, 1, 8, 8) float32, y (1437,) int64
 
-Every set is moved and scaled, by fixed numbers, to mean 0 and a mean squared
+Every set of points is moved and scaled, by fixed numbers, to mean 0 and a mean squared
 distance of 2 from there: the spread of the standard normal noise into which the
 forward process turns it. `part` says which part of its shape a point belongs to: its
-colour in the pictures, and the class label of a conditional model.
+colour in the pictures, and the class label of a conditional model. Pictures have
+values from -1 to 1; y says what they show.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn import datasets as sklearn_datasets
+from sklearn.model_selection import train_test_split
+
+DATA = Path(__file__).resolve().parent.parent / "data"  # downloads; not in git
+
+# --- Points -----------------------------------------------------------------
 
 SIXTHS = np.arange(6) * np.pi / 3
 BLOB_CENTRES = 2.2 * np.stack([np.cos(SIXTHS), np.sin(SIXTHS)], axis=1)  # (6, 2)
@@ -97,3 +106,78 @@ def draw(name, n, seed):
 def parts(name):
     """How many parts the points of a data set come from."""
     return int(draw(name, 1000, seed=0)[1].max()) + 1
+
+
+# --- Pictures ---------------------------------------------------------------
+
+# name: what its classes are called
+PICTURES = {
+    "digits": list("0123456789"),
+    "mnist": list("0123456789"),
+    "fashion_mnist": [
+        *("T-shirt", "trousers", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "boot"),
+    ],
+    "cifar10": [
+        *("plane", "car", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ],
+}
+TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+HELD_OUT = 360  # of the 1,797 digits
+
+
+def pictures(name, train=True, root=DATA):
+    """Pictures x_0 (N, C, H, W) float32 in [-1, 1], and their classes y (N,) int64.
+
+    train: those to learn from, or those held out. digits come with scikit-learn; the
+    others are read from `root` by torchvision, and downloaded if they are not there.
+    Raises ValueError for a name that is not in PICTURES, and FileNotFoundError, which
+    says what to fetch, where there are no files.
+    """
+    if name not in PICTURES:
+        raise ValueError(f"No pictures {name!r}. Known: {', '.join(PICTURES)}.")
+    if name == "digits":
+        (x, y), white = _digits(train), 16
+    else:
+        (x, y), white = _torchvision(name, train, root), 255
+    return x.float().div_(white / 2).sub_(1), y.long()
+
+
+def _digits(train):
+    """8 x 8 pixels with values 0 to 16: (N, 1, 8, 8), and (N,)."""
+    x, y = sklearn_datasets.load_digits(return_X_y=True)
+    both = train_test_split(x, y, test_size=HELD_OUT, stratify=y, random_state=0)
+    x_train, x_test, y_train, y_test = map(torch.from_numpy, both)
+    x, y = (x_train, y_train) if train else (x_test, y_test)
+    return x.view(-1, 1, 8, 8), y
+
+
+def _torchvision(name, train, root):
+    """Values 0 to 255: (N, C, H, W), and (N,)."""
+    from torchvision import datasets as torchvision_datasets  # slow, and seldom needed
+
+    kind = getattr(torchvision_datasets, TORCHVISION[name])
+    try:
+        data = kind(root, train, download=True)
+    except Exception as error:  # each kind of broken file has an exception of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileNotFoundError(f"{_what_to_fetch(kind, root)} ({reason})") from None
+    x, y = torch.as_tensor(data.data), torch.as_tensor(data.targets)
+    return (x[:, None] if x.dim() == 3 else x.permute(0, 3, 1, 2)), y
+
+
+def _what_to_fetch(kind, root):
+    """One sentence for who has no network here."""
+    name, root = kind.__name__, Path(root).resolve()
+    if hasattr(kind, "mirrors"):
+        files = ", ".join(file for file, _ in kind.resources)
+        what = f"{files} from {kind.mirrors[0]} and put them into an empty folder"
+        where = root / name / "raw"
+    else:
+        what = f"{kind.filename} from {kind.url} and put it into"
+        where = root
+    return (
+        f"{name} is not there or broken, and could not be downloaded. Fetch {what} "
+        f"{where}, packed as it comes, then run this again."
+    )

@@ -142,3 +142,26 @@ def guided(eps_theta, y, weight):
         return unconditional + weight * (eps_theta(x_t, t, y) - unconditional)
 
     return eps
+
+
+def classifier_guided(schedule, eps_theta, classifier, y, weight):
+    """A network of (x_t, t), pushed to where a classifier reads y: classifier guidance.
+
+    eps = eps_theta - weight sqrt(1 - alpha_bar) grad log p(y | x_t), Algorithm 2 of
+    Dhariwal & Nichol (2021): the score of Bayes' rule, since the score is
+    -eps / sqrt(1 - alpha_bar). Weight 0 is unconditional, 1 conditional, more
+    exaggerates, as in `guided`. y: (B,) class labels; classifier: (x_t, t) -> (B,
+    classes) logits, trained on noisy pictures.
+    """
+
+    def eps(x_t, t):
+        with torch.enable_grad():
+            x = x_t.detach().requires_grad_()
+            log_p = classifier(x, t).log_softmax(dim=1)  # over the classes
+            chosen = log_p.gather(1, y[:, None]).sum()  # each depends on its own x only
+            (gradient,) = torch.autograd.grad(chosen, x)
+        shape = (-1, *[1] * (x_t.dim() - 1))
+        noise = (1 - schedule.alpha_bar[t.cpu()]).sqrt().view(shape).to(x_t)
+        return eps_theta(x_t, t) - weight * noise * gradient
+
+    return eps

@@ -4,6 +4,7 @@ A point has the colour of the part of the shape that it belongs to, in all pictu
 and at all timesteps: real points that of the part they are drawn from, generated ones
 that of the part on which they end. Where it matters from which place in the noise a
 point has come, `origin_colours` run from dark on the left to bright on the right.
+Grey pictures are drawn as ink on paper: what is dark here is bright in the data.
 The draw_ functions return a matplotlib Figure; `save` writes it.
 """
 
@@ -25,6 +26,7 @@ from from_scratch.diffusion import q_sample, score
 PARTS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 BLUE, RED = PARTS[:2]
 INK, GREY, PALE = "#333333", "#B0B0B0", "#DADADA"
+RULE = 0.9  # grey between pictures
 SIDE = 2.9  # panels show -SIDE to SIDE: 99 % of 2-D noise
 WIDTH = 8  # inches: 1120 pixels, sharp at the 700 of a page
 SIGNALS = (1.0, 0.9, 0.5, 0.1, 0.0)  # alpha_bar at which a process is shown
@@ -319,3 +321,77 @@ def animate(schedule, eps_theta, states, colours, count=450, frames=30):
         frame(axes, f"t = {t}" if t >= 0 else "sample")
         images.append(to_image(figure))
     return images
+
+
+# --- Pictures ---------------------------------------------------------------
+
+
+def to_colours(x):
+    """Pictures (..., C, H, W) in [-1, 1] -> (..., H, W, 3) in [0, 1]; greys as ink."""
+    x = x.detach().cpu().movedim(-3, -1).clamp(-1, 1)
+    return ((1 - x) / 2).expand(*x.shape[:-1], 3) if x.shape[-1] == 1 else (x + 1) / 2
+
+
+def draw_pictures(rows, labels=None, titles=None, width=WIDTH):
+    """A table of pictures (R, K, C, H, W) in [-1, 1].
+
+    labels: one a row, or None; titles: one a column, or None; of one or two lines.
+    """
+    count, columns, _, height, side = rows.shape
+    gap = max(1, side // 8)
+    tiles = torch.nn.functional.pad(
+        to_colours(rows), (0, 0, gap, 0, gap, 0), value=RULE
+    )  # (R, K, gap + H, gap + W, 3)
+    table = tiles.transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    table = torch.nn.functional.pad(table, (0, 0, 0, gap, 0, gap), value=RULE)
+    beside, above = _room(labels, 0.1), _room(titles, 0.22)  # inches
+    tall = (width - beside) * table.shape[0] / table.shape[1] + above
+    figure = Figure((width, tall), dpi=140)
+    spot = (beside / width, 0, 1 - beside / width, 1 - above / tall)
+    axes = figure.add_axes(spot)
+    axes.imshow(table.numpy(), interpolation="nearest", aspect="auto")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=11, labelcolor=INK)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+    middle = gap + (side - 1) / 2 + (side + gap) * np.arange(columns)
+    axes.set_xticks(middle if titles else [], titles or [])
+    middle = gap + (height - 1) / 2 + (height + gap) * np.arange(count)
+    axes.set_yticks(middle if labels else [], labels or [])
+    return figure
+
+
+def _room(texts, inches):
+    """For the longest line (0.1 a letter) beside, or for all lines (0.22) above."""
+    if not texts:
+        return 0
+    lines = [text.translate({ord(c): None for c in "$_"}).split("\n") for text in texts]
+    if inches < 0.2:
+        return 0.12 + inches * max(len(line) for text in lines for line in text)
+    return 0.06 + inches * max(map(len, lines))
+
+
+def picture_strip(schedule, signals=(1.0, 0.95, 0.8, 0.5, 0.2, 0.05, 0.0)):
+    """Timesteps at which a process is shown, and the titles of their columns."""
+    times = timesteps_of(schedule, signals)
+    return times, [name_of(schedule, t, "data\n") for t in times]
+
+
+def draw_forward_pictures(schedule, x_0, eps):
+    """Each of x_0 (B, C, H, W) on its way into its noise, a row each."""
+    times, titles = picture_strip(schedule)
+    columns = [
+        x_0 if t < 0 else q_sample(schedule, x_0, torch.full((len(x_0),), t), eps)
+        for t in times
+    ]
+    return draw_pictures(torch.stack(columns, dim=1), titles=titles)
+
+
+def draw_reverse_pictures(schedule, states):
+    """States of `sample`: for each picture x_t, and below it the x_0 foreseen there."""
+    times, _ = picture_strip(schedule)
+    chosen = [state_at(states, t) for t in reversed(times)]
+    x_t = torch.stack([x for _, x, _ in chosen], dim=1)  # (B, K, C, H, W)
+    x_0 = torch.stack([x for _, _, x in chosen], dim=1)
+    titles = [name_of(schedule, t, "sample\n") for t, _, _ in chosen]
+    labels = ["$x_t$", "predicted\n$x_0$"] * len(x_t)
+    return draw_pictures(torch.stack([x_t, x_0], dim=1).flatten(0, 1), labels, titles)

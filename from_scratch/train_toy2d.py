@@ -46,6 +46,22 @@ REAL_DRAWS = 10
 UNLABELLED = 0.1  # how often a conditional network is trained without the label
 
 
+def batch_loss(schedule, eps_theta, x_0, y, batch, generator):
+    """Mean loss of x_0[batch] at timesteps and with noises out of `generator`.
+
+    batch: indices. y: labels (N,) for a conditional network, which sometimes has to do
+    without (Ho & Salimans 2022), or None.
+    """
+    x_0 = x_0[batch]
+    t = torch.randint(schedule.T, (len(batch),), generator=generator).to(x_0.device)
+    eps = torch.randn(x_0.shape, generator=generator).to(x_0)
+    if y is not None:
+        forget = torch.rand(len(batch), generator=generator) < UNLABELLED
+        labels = torch.where(forget.to(y.device), -1, y[batch])
+        eps_theta = partial(eps_theta, y=labels)
+    return loss(schedule, eps_theta, x_0, t, eps).mean()
+
+
 def train(
     eps_theta,
     schedule,
@@ -58,7 +74,7 @@ def train(
     """Teach eps_theta to tell the noise in x_t; returns the mean loss of each epoch.
 
     Algorithm 1 of Ho et al. (2020). x_0: (N, 2). y: labels (N,) for a conditional
-    network, which sometimes does without (Ho & Salimans 2022), or None.
+    network, or None.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(eps_theta.parameters(), LEARNING_RATE)
@@ -69,13 +85,7 @@ def train(
     for _ in bar:
         total = 0.0
         for batch in torch.randperm(len(x_0), generator=generator).split(batch_size):
-            t = torch.randint(schedule.T, (len(batch),), generator=generator)
-            eps = torch.randn(x_0[batch].shape, generator=generator)
-            network = eps_theta
-            if y is not None:
-                forget = torch.rand(len(batch), generator=generator) < UNLABELLED
-                network = partial(eps_theta, y=torch.where(forget, -1, y[batch]))
-            mean = loss(schedule, network, x_0[batch], t, eps).mean()
+            mean = batch_loss(schedule, eps_theta, x_0, y, batch, generator)
             optimizer.zero_grad()
             mean.backward()
             optimizer.step()
@@ -113,10 +123,11 @@ def loss_by_timestep(schedule, eps_theta, x_0, count=40, seed=SEED):
     """Mean loss at up to `count` timesteps from 0 to T-1: (timesteps, losses)."""
     generator = torch.Generator().manual_seed(seed)
     times = torch.linspace(0, schedule.T - 1, count).long().unique().tolist()
-    eps = torch.randn(x_0.shape, generator=generator)  # the same at all: a smooth curve
+    # The same noise at all: a smooth curve.
+    eps = torch.randn(x_0.shape, generator=generator).to(x_0)
     losses = []
     for t in times:
-        at_t = torch.full((len(x_0),), t)
+        at_t = torch.full((len(x_0),), t, device=x_0.device)
         losses.append(loss(schedule, eps_theta, x_0, at_t, eps).mean().item())
     return times, losses
 
@@ -164,17 +175,20 @@ def folder(text):
     return Path(text)
 
 
+def add_knob(parser, name, kind, default, text):
+    """A flag whose default is checked, too: argparse checks no other than strings."""
+    parser.add_argument(
+        name, type=kind, default=str(default), help=f"{text} ({default})"
+    )
+
+
 def parse_args(argv):
     parser = argparse.ArgumentParser(
         prog="python -m from_scratch.train_toy2d",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-    def add(name, kind, default, text):  # as a string, or argparse would not check it
-        text = f"{text} ({default})"
-        parser.add_argument(name, type=kind, default=str(default), help=text)
-
+    add = partial(add_knob, parser)
     add("--dataset", one_of(DATASETS), DATASET, ", ".join(DATASETS))
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
     add("--timesteps", number(int, 2, 10_000), TIMESTEPS, "T, 2 to 10000")

@@ -125,7 +125,7 @@ def test_the_readmes_solutions_make_a_morph(
         upscale(
             denoise(
                 tiny,
-                path(np.linspace(0, 1, 20), draw_noise([42]), draw_noise([123])),
+                path(np.linspace(0, 1, 20), draw_noise([42]), draw_noise([2])),
                 3,
                 "dpmpp",
             ),

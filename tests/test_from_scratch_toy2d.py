@@ -89,8 +89,8 @@ def test_an_unknown_data_set_is_told_the_known_ones():
 
 
 def test_generated_points_are_as_near_to_real_ones_as_real_ones_are(capsys, tmp_path):
-    """Even after a tenth of the default training, and in a fifth of the steps."""
-    flags = ["--dataset", "blobs", "--epochs", "7", "--timesteps", "200"]
+    """Even after 5 epochs of training, and in 100 steps."""
+    flags = ["--dataset", "blobs", "--epochs", "5", "--timesteps", "100"]
     train_toy2d.main([*flags, "--out", "pictures"])
     out = capsys.readouterr().out
     to_real, among_real, ratio = map(
@@ -142,7 +142,7 @@ def test_a_seed_names_a_run(small, monkeypatch, capsys):
 
 
 def test_conditional_networks_draw_what_they_are_asked_for():
-    network, clip = draw_figures.trained("blobs", epochs=6, conditional=True)
+    network, clip = draw_figures.trained("blobs", epochs=3, conditional=True)
     asked = torch.arange(6).repeat(draw_figures.POINTS)[: draw_figures.POINTS]
     schedule = draw_figures.LINEAR
     guided = draw_figures.guided(network, asked, 1.0)

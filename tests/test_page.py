@@ -22,9 +22,10 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
+FROM_SCRATCH = ROOT.glob("from_scratch/*.rst")  # its parts, beside its README
 PAGES = sorted(
     str(path.relative_to(ROOT).with_suffix(".html"))
-    for path in [ROOT / "README.rst", *ROOT.glob("*/README.rst")]
+    for path in {ROOT / "README.rst", *ROOT.glob("*/README.rst"), *FROM_SCRATCH}
 )
 
 

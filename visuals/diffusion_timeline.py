@@ -8,7 +8,7 @@ HISTORY = (
         "2015",
         "Sohl-Dickstein et al.",
         "Destroy data by a slow diffusion, and learn to undo it",
-        False,
+        True,
     ),
     (
         "2019",

@@ -207,7 +207,7 @@ def record(diffusion):
     frames = frames.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
     save_gif(frames, STATIC / "recorded_draw.gif", fps=6)
 
-    noise = slerp(torch.linspace(0, 1, 17), *draw_noise([42, 123]).split(1))
+    noise = slerp(torch.linspace(0, 1, 17), *draw_noise([42, 2]).split(1))
     there = denoise(diffusion, noise, 20, "dpmpp", batch_size=1)
     loop = torch.cat([there, there.flip(0)[1:-1]])
     save_gif(upscale(loop, 3), STATIC / "recorded_morph.gif", fps=8)

@@ -150,7 +150,10 @@
   /** Before a run: the noise that the seed names, and an empty frame. */
   function reset(w) {
     const { ui, mode } = w;
-    if (w.run) w.run.stopped = true;
+    if (w.run) {
+      w.run.stopped = true;
+      ui.status.textContent = ""; // it spoke of that run
+    }
     w.run = null;
     stopPlaying(w);
     ui.time.value = 0;
@@ -161,7 +164,7 @@
     if (ui.seed.validity.valid) {
       paint(ui.noisy, Diffusion.drawNoise(+ui.seed.value));
       caption(w, "noisy", `noise of seed ${+ui.seed.value}`);
-    }
+    } else caption(w, "noisy", `seeds are numbers from 0 to ${ui.seed.max}`);
     for (const canvas of [ui.picture, ui.strip]) {
       canvas?.getContext("2d").clearRect(0, 0, canvas.width, SIZE);
     }
@@ -244,7 +247,7 @@
       width="${TILES * SIZE}" height="${SIZE}"></canvas></div>`,
     seeds: [
       ["seed", "Seed A", 42],
-      ["seedB", "Seed B", 123],
+      ["seedB", "Seed B", 2],
     ],
     sampler: false,
     recording: "recorded_morph.gif",

@@ -1,0 +1,319 @@
+"""Draw the figures of the lesson on images, and write the numbers that it states.
+
+    python -m from_scratch.draw_image_figures                  all, about 15 minutes
+    python -m from_scratch.draw_image_figures few_steps        one
+
+Trains the default model into outputs/digits, unless one is there. Pictures go to
+from_scratch/figures/images/, and numbers to measured.json there.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from from_scratch import (
+    image_model,
+    plots,
+    solution_schedules,
+    solution_steps,
+    train_images,
+)
+from from_scratch.classifier import measure, read_as
+from from_scratch.datasets import pictures
+from from_scratch.diffusion import q_sample
+from from_scratch.metrics import nearest
+from from_scratch.train_toy2d import folder
+
+OUT = Path(__file__).resolve().parent / "figures" / "images"
+RUN = Path("outputs/digits")
+WEIGHTS = (0, 0.5, 1, 1.5, 2, 3, 5, 10)
+
+
+# --- What the figures are made of -------------------------------------------
+
+
+@functools.cache
+def trained(labelled=True):
+    """The model of the default run; or one that has never seen a label."""
+    if labelled:
+        if not (RUN / "model.pt").exists():
+            train_images.main(["--out", str(RUN)])
+        return image_model.load(RUN / "model.pt")
+    x_0, y = pictures("digits")
+    model = image_model.new(image_model.config_of("digits", x_0, conditional=False))
+    image_model.train(model, x_0, y, image_model.SETTINGS["digits"][1])
+    return model
+
+
+@functools.cache
+def classifier(noisy=False):
+    """The judge of the default run; or a guide, which has learnt from noise, too."""
+    config = trained()["config"]
+    schedule = image_model.schedule_of(config) if noisy else None
+    return image_model.new_classifier(config, *pictures("digits"), schedule)
+
+
+def held_out():
+    return pictures("digits", train=False)
+
+
+def draw_digits(model, guidance="free", weight=train_images.GUIDANCE_WEIGHT, **options):
+    """As many digits (360, 1, 8, 8) as are held out, and of the same classes."""
+    x_0, y = held_out()
+    guide = classifier(noisy=True) if guidance == "classifier" else None
+    aim = image_model.towards(model, guidance, weight, guide)
+    schedule = image_model.schedule_of(model["config"])
+    x_T = image_model.noise(len(y), x_0)
+    return image_model.generate(schedule, aim, x_T, y, **options)
+
+
+def judged(x):
+    """What the judge says of pictures like the held-out ones: {name: number}."""
+    x_0, y = held_out()
+    return {
+        "read as asked": read_as(classifier(), x, y),
+        **measure(classifier(), x, x_0),
+    }
+
+
+# --- One function a figure: returns (Figure, what was measured) -------------
+
+
+# Part of the network: its middle on the figure, in inches, and its name there.
+BOXES = {
+    "contract.enter": (1.55, 2.0, "convolve"),
+    "contract.blocks.0": (2.6, 2.0, "block"),
+    "contract.halve.0": (2.6, 0.45, "halve"),
+    "contract.before": (3.6, 0.45, "block"),
+    "contract.attention": (4.6, 0.45, "attention"),
+    "contract.after": (5.6, 0.45, "block"),
+    "expand.0": (5.6, 2.0, "block"),
+    "leave": (6.55, 2.0, "convolve"),
+}
+INPUT, OUTPUT, HEIGHT = (0.5, 2.0), (7.5, 2.0), 2.8
+
+
+def unet():
+    """The network's parts, with the shape that comes out of each."""
+    network, shapes = trained()["ema"], {}
+    for name in BOXES:
+        network.get_submodule(name).register_forward_hook(
+            lambda _, __, out, name=name: shapes.update({name: tuple(out.shape[1:])})
+        )
+    schedule = image_model.schedule_of(trained()["config"])
+    t = torch.tensor(plots.timesteps_of(schedule, [0.5]))
+    x_0 = held_out()[0][2:3]
+    x_t = q_sample(schedule, x_0, t, image_model.noise(1, x_0))
+    with torch.no_grad():
+        eps = network(x_t, t)
+    figure = Figure((plots.WIDTH, HEIGHT), dpi=140)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, plots.WIDTH), ylim=(0, HEIGHT))
+    axes.set_axis_off()
+    for (x, y), picture, name in ((INPUT, x_t, "$x_t$"), (OUTPUT, eps, "noise?")):
+        spot = axes.inset_axes((x - 0.4, y - 0.4, 0.8, 0.8), transform=axes.transData)
+        spot.imshow(plots.to_colours(picture[0]).numpy())
+        spot.set(xticks=[], yticks=[])
+        spot.spines[:].set_color(plots.GREY)
+        axes.text(x, y + 0.5, name, ha="center", fontsize=11, color=plots.INK)
+    for name, (x, y, text) in BOXES.items():
+        draw_box(axes, x, y, text, shapes[name])
+    draw_arrows(axes)
+    return figure, {}
+
+
+def draw_box(axes, x, y, text, shape):
+    """A part of the network; those that are told t and y carry a flag."""
+    colour = {"block": plots.BLUE, "attention": plots.RED}.get(text, plots.INK)
+    style = {"boxstyle": "round,pad=0,rounding_size=0.08", "lw": 1.4, "ec": colour}
+    low, tall = y - 0.36, 0.72
+    axes.add_patch(FancyBboxPatch((x - 0.41, low), 0.82, tall, fc="white", **style))
+    axes.text(x, y + 0.13, text, ha="center", va="center", fontsize=11, color=colour)
+    numbers = " x ".join(map(str, shape))
+    axes.text(x, y - 0.15, numbers, ha="center", va="center", fontsize=10)
+    if text == "block":
+        axes.text(x - 0.22, y + 0.42, "t, y", ha="center", fontsize=10, color=colour)
+
+
+def draw_arrows(axes):
+    """What is handed to what."""
+    places = [INPUT, *((x, y) for x, y, _ in BOXES.values()), OUTPUT]
+    style = {"arrowstyle": "-|>", "color": plots.INK, "lw": 1.2, "shrinkA": 0}
+    for (x, y), (u, v) in itertools.pairwise(places):
+        if y == v:
+            ends = (x + 0.41, y), (u - 0.41, v)
+        else:
+            way = 1 if v > y else -1
+            ends = (x, y + way * 0.36), (u, v - way * 0.36)
+        axes.annotate("", ends[1], ends[0], arrowprops=style | {"shrinkB": 0})
+    ends = (2.6 + 0.41, 2.0), (5.6 - 0.41, 2.0)
+    skip = style | {"shrinkB": 0, "ls": "--"}
+    axes.annotate("", ends[1], ends[0], arrowprops=skip)
+    text = "skip: fine detail\nnot seen below"
+    axes.text(4.1, 2.1, text, ha="center", fontsize=10, color=plots.INK)
+    axes.text(5.7, 1.2, "double, and lay\nbeside the skip", fontsize=10, va="center")
+
+
+def guidance_weights():
+    """Both kinds of guidance, at weights from none to far too much."""
+    kinds = {
+        "classifier-free": (trained(), "free", plots.BLUE),
+        "by a classifier": (trained(labelled=False), "classifier", plots.RED),
+    }
+    figure = Figure((plots.WIDTH, 2.9), dpi=140, layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    measured = {}
+    for kind, (model, guidance, colour) in kinds.items():
+        rows = [judged(draw_digits(model, guidance, weight)) for weight in WEIGHTS]
+        measured[kind] = dict(zip(map(str, WEIGHTS), rows, strict=True))
+        for panel, name in zip(
+            panels, ("read as asked", "precision", "recall"), strict=True
+        ):
+            values = [row[name] for row in rows]
+            panel.plot(WEIGHTS, values, "o-", color=colour, ms=4, label=kind)
+            plots.curves(panel, name, "guidance weight")
+    panels[0].set_ylim(0, 1.04)
+    panels[0].legend(frameon=False, loc="lower right")
+    return figure, measured
+
+
+def schedules():
+    """At what signal a digit is decided, and how many timesteps lie there."""
+    (signals, shares), rows = solution_schedules.main([])
+    low, high = solution_schedules.decisive(signals, shares)
+    figure = Figure((plots.WIDTH, 2.9), dpi=140, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.axvspan(low, high, color=plots.PARTS[4], alpha=0.3, lw=0)
+    left.plot(signals, shares, color=plots.INK, lw=2)
+    left.text((low + high) / 2, 0.06, "decided here", ha="center", fontsize=10)
+    left.set_ylim(0, 1.02)
+    plots.curves(left, "digits that can still be read", "signal")
+    start = torch.zeros(len(rows))
+    colours = {"detail": plots.PALE, "decisive": plots.PARTS[4], "noise": plots.GREY}
+    for part, colour in colours.items():
+        wide = torch.tensor([row[part] for row in rows.values()])
+        right.barh(list(rows), wide, left=start, color=colour, label=part)
+        for i, share in enumerate(wide.tolist()):
+            middle = start[i].item() + share / 2
+            right.text(middle, i, f"{share:.0%}", ha="center", va="center", fontsize=9)
+        start = start + wide
+    plots.curves(right, "", "share of the timesteps")
+    right.grid(False)
+    right.invert_yaxis()
+    right.set(xlim=(0, 1), xticks=[])
+    right.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure, {"low": low, "high": high, "schedules": rows}
+
+
+def few_steps():
+    """One noise a digit, walked down by both samplers in more and more steps."""
+    measured = solution_steps.main(["--model", str(RUN / "model.pt")])
+    measured["weight 2, 2 steps"] = judged(draw_digits(trained(), weight=2, steps=2))
+    schedule = image_model.schedule_of(trained()["config"])
+    y = torch.tensor([2, 5, 8])
+    x_T = image_model.noise(len(y), held_out()[0], seed=1)
+    aim = image_model.towards(trained(), "free", solution_steps.WEIGHT)
+    rows = []
+    for sampler in ("ddim", "ddpm"):
+        columns = [
+            image_model.generate(schedule, aim, x_T, y, sampler, steps)
+            for steps in solution_steps.STEPS
+        ]
+        rows.append(torch.stack(columns, dim=1))  # (3, steps, 1, 8, 8)
+    labels = ["DDIM", "", "", "DDPM", "", ""]
+    titles = [f"{steps} steps" for steps in solution_steps.STEPS]
+    return plots.draw_pictures(torch.cat(rows), labels, titles), measured
+
+
+def moving_average():
+    """The network as its last step left it, and the mean of its last states."""
+    model, measured, rows = trained(), {}, []
+    for name, part in (("last step", "network"), ("mean", "ema")):
+        x = draw_digits(model | {"ema": model[part]}, weight=1)
+        measured[name] = judged(x)
+        rows.append(x[:10])
+    return plots.draw_pictures(torch.stack(rows), list(measured)), measured
+
+
+def nearest_real():
+    """Generated digits, and the training picture that is most alike to each."""
+    x_0, _ = pictures("digits")
+    x = draw_digits(trained())
+    distances, index = nearest(x, x_0)
+    titles = [f"{d:.2f}" for d in distances[:10].tolist()]
+    rows = torch.stack([x[:10], x_0[index[:10]]])
+    among_real = float(nearest(held_out()[0], x_0)[0].median())
+    measured = {"generated": float(distances.median()), "real": among_real}
+    measured["least"] = float(distances.min())
+    return plots.draw_pictures(rows, ["generated", "nearest\nreal"], titles), measured
+
+
+FIGURES = {
+    function.__name__: function
+    for function in (
+        unet,
+        guidance_weights,
+        moving_average,
+        nearest_real,
+        schedules,
+        few_steps,
+    )
+}
+
+
+def default_run(out):
+    """The six pictures of the default run, and what it prints."""
+    resume = ["--resume"] if (RUN / "model.pt").exists() else []
+    generated, real = train_images.main(["--out", str(RUN), *resume])
+    for path in RUN.glob("*.png"):
+        shutil.copy(path, out / path.name)
+    network = trained()["ema"]
+    few, _ = train_images.main(
+        ["--out", str(RUN), "--resume", "--sampling-steps", "25"]
+    )
+    return {
+        "generated": generated,
+        "real": real,
+        "25 steps": few,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "losses": trained()["losses"][-1],
+    }
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m from_scratch.draw_image_figures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("figure", nargs="*", help="default_run, " + ", ".join(FIGURES))
+    parser.add_argument("--out", type=folder, default=str(OUT))
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)  # so few pixels only lose by sharing their work
+    names = args.figure or ["default_run", *FIGURES]
+    for name in names:
+        if name not in ("default_run", *FIGURES):
+            parser.error(
+                f"no figure {name!r}; there are default_run, {', '.join(FIGURES)}"
+            )
+    path = args.out / "measured.json"
+    measured = json.loads(path.read_text()) if path.exists() else {}
+    for name in names:
+        if name == "default_run":
+            measured[name] = default_run(args.out)
+        else:
+            figure, measured[name] = FIGURES[name]()
+            plots.save(figure, args.out / f"{name}.png")
+        text = json.dumps(measured, indent=1)
+        plots.replace(path, lambda at, text=text: at.write_text(text + "\n"))
+        print(f"Wrote {name} to {args.out.resolve()}.")
+
+
+if __name__ == "__main__":
+    main()
