@@ -48,7 +48,7 @@ MEMORY_LIMIT = 4 * 2**30  # bytes, where the system can limit them
 LARGEST_FILE = 50 * 2**20  # bytes of a picture or script that is opened
 
 # Exercise 2 as the lesson has it: the only copy at hand may be the student's.
-LESSON_CONFIG = {
+EXERCISE_2 = {
     "SAMPLING_STEPS": 250,
     "TIMESTEPS_TO_SHOW": [0, 100, 250, 500, 750, 999],
     "RANDOM_SEED": 42,
@@ -147,8 +147,8 @@ def config_of(path):
             with tokenize.open(regular(path, "take the lesson's file")) as file:
                 tree = ast.parse(file.read())
     except SyntaxError as error:
-        where = f" in line {error.lineno}" if error.lineno else ""
-        raise Off(f"Python cannot read {path.name}: {error.msg}{where}.") from None
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise Off(f"Python cannot read {path.name}{where}: {error.msg}.") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise Off(f"Python cannot read {path.name}: {error}.") from None
     config = {}
@@ -200,7 +200,7 @@ def check_explored(folder):
     config = config_of(folder / "exercise2_explore.py")
     changed = [
         f"{name} = {config[name]}"
-        for name, default in LESSON_CONFIG.items()
+        for name, default in EXERCISE_2.items()
         if name in config and config[name] != default
     ]
     if not changed:
@@ -401,13 +401,13 @@ def check_todo(number, found):
 
 def check_morph(folder, found):
     again = "run exercise3_morph.py"
+    if isinstance(found, Off) or found["morph"]:
+        why = str(found) if isinstance(found, Off) else found["morph"]
+        raise Off(f"The script that should make it does not run. {why}")
     frames, seconds = frames_of(folder / "my_morph.gif", again)
     check_looks(frames)
     if np.abs(frames - frames[0].astype(float)).mean(axis=(1, 2, 3)).max() < 4:
         raise Off(f"It does not move: choose two other seeds, and {again}.")
-    if isinstance(found, Off) or found["morph"]:
-        why = str(found) if isinstance(found, Off) else found["morph"]
-        raise Off(f"The script that should make it does not run. {why}")
     wanted = found["frames"], found["seconds"]
     # Pillow writes equal frames as one that lasts longer.
     if len(frames) > wanted[0] or abs(seconds - wanted[1]) > 0.02:
@@ -592,10 +592,10 @@ def page_row(report, frames):
         )
     cells += f" {html.escape(report['path'])}<td>"
     still = [check for check in report["checks"] if not check["done"]]
-    cells += "".join(
+    cells += " ".join(
         html.escape(c["says"])
         for c in report["checks"]
-        if c["item"] == "CONFIG" and c["done"]
+        if c["item"] in ("exercise1_output.png", "CONFIG") and c["done"]
     )
     if still:
         points = (f"<li>{html.escape(sentence(check))}" for check in still)

@@ -14,7 +14,8 @@ def frechet_distance(features, real_features):
     """Distance of two Gaussians fitted to the features; 0 for equal ones.
 
     |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)), eq. 6 of Heusel et al. (2017).
-    With few samples it comes out too large: compare equal numbers of them only.
+    With few samples it comes out too large: compare distances only if they are of
+    equally many samples.
     """
     m_1, m_2 = features.mean(axis=0), real_features.mean(axis=0)
     c_1, c_2 = (

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parent.parent
 html_extra_path = [str(path) for path in sorted(ROOT.glob("*.py"))]
 html_title = project
 html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
+# Their code is 88 characters wide, and they are few: no list of pages beside them.
+html_sidebars = {"from_scratch/**": []}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

@@ -68,7 +68,8 @@ def mixture_eps(schedule, centres, std):
         alpha_bar = schedule.alpha_bar[t].to(x_t)[:, None]  # (B, 1)
         v = alpha_bar * std**2 + 1 - alpha_bar
         arrows = alpha_bar.sqrt()[:, None] * centres - x_t[:, None]  # (B, K, 2)
-        weight = torch.softmax(-arrows.square().sum(2) / (2 * v), dim=1)  # (B, K)
+        logits = -arrows.square().sum(2) / (2 * v)
+        weight = torch.softmax(logits, dim=1)  # (B, K)
         return -(1 - alpha_bar).sqrt() * (weight[:, :, None] * arrows).sum(1) / v
 
     return eps_theta

@@ -86,7 +86,11 @@ def parse_args(argv):
     )
     parser.add_argument("--epochs", type=number(int, 1, 100_000), help="in total")
     parser.add_argument("--resume", action="store_true", help="go on with OUT/model.pt")
-    parser.add_argument("--inception", type=Path, help="weights of torchvision's")
+    parser.add_argument(
+        "--inception",
+        type=Path,
+        help="file with the weights of torchvision's inception_v3",
+    )
     parser.add_argument("--device", help="cuda, mps or cpu (the first there is)")
     parser.add_argument("--out", help="folder to write to (outputs/DATASET)")
     args = parser.parse_args(argv)
@@ -105,11 +109,12 @@ def parse_args(argv):
     args.epochs = args.epochs or SETTINGS[args.dataset][1]
     try:
         args.device = torch.device(args.device or best_device())
+        torch.zeros(1, device=args.device)  # is it there, and does it answer?
         args.out = folder(args.out or f"outputs/{args.dataset}")
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --out: {error}")
-    except RuntimeError:
-        parser.error(f"argument --device: {args.device} is none of cuda, mps, cpu")
+    except (RuntimeError, AssertionError, NotImplementedError):
+        parser.error(f"argument --device: {args.device} is none of those here; try cpu")
     return args
 
 
