@@ -114,7 +114,7 @@ def parse_args(argv):
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --out: {error}")
     except (RuntimeError, AssertionError, NotImplementedError):
-        parser.error(f"argument --device: {args.device} is none of those here; try cpu")
+        parser.error(f"argument --device: there is no {args.device} here; try cpu")
     return args
 
 

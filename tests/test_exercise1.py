@@ -133,6 +133,8 @@ def test_ctrl_c_ends_in_a_sentence_and_leaves_nothing(tiny_file, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Where the tests run in the background, a child would not hear it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline().startswith("Model: ")
     process.send_signal(signal.SIGINT)

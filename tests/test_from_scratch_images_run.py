@@ -410,7 +410,8 @@ BAD = {
     "--no-conditional --guidance-weight 3": "--guidance-weight: without labels, allowed",
     "--epochs 0": "0 is not a whole number from 1",
     "--samples 9": "9 is not a whole number from 10",
-    "--device abacus": "--device: abacus is none of cuda, mps, cpu",
+    "--device abacus": "--device: there is no abacus here; try cpu",
+    "--device vulkan": "--device: there is no vulkan here; try cpu",
     "--out file/folder": "file/folder: Not a directory",
 }
 
