@@ -128,7 +128,7 @@ def save_gif(frames, path, fps):
     ends = np.rint(100 / fps * np.arange(len(frames) + 1))
     pixels = to_uint8(frames)
     few = pixels[:, ::4, ::4]
-    palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(256)
+    palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(128)
     pictures = [  # dithered, each frame would have another grain, and twice the bytes
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in pixels

@@ -23,7 +23,7 @@ from from_scratch.datasets import draw
 from from_scratch.diffusion import SAMPLERS, posterior, q_sample, sample
 from from_scratch.draw_figures import LINEAR, OUT, POINTS, measure, noise
 from from_scratch.metrics import nearest
-from from_scratch.train_toy2d import folder, one_of
+from from_scratch.train_toy2d import one_of, out_folder
 
 SHOWN = 700  # points in a panel, of the 2,000 that are measured
 SIGNALS = (0.1, 0.5, 1.0)  # alpha_bar at which a walk is shown
@@ -246,10 +246,7 @@ def parse_args(argv):
     parser.add_argument("--out", type=str, help="folder to write to")
     args = parser.parse_args(argv)
     if not args.list:
-        try:
-            args.out = folder(args.out or (OUT if args.all else "outputs"))
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"argument --out: {error}")
+        args.out = out_folder(parser, args.out or (OUT if args.all else "outputs"))
     return args
 
 

@@ -236,33 +236,48 @@ FIGURES = {
 }
 
 
-def main(argv=None):
+def default_run(out):
+    """The seven pictures of the default run."""
+    train_toy2d.main(["--out", str(out)])
+
+
+def draw_named(argv, name, doc, figures, default_run, out):
+    """The command line of a module that draws figures, those that are named or all.
+
+    figures: {name: function that returns (Figure, what was measured)}. default_run: a
+    function of the folder; what it returns, if anything, is written down, too. out: the
+    folder, unless --out names another.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m from_scratch.draw_figures",
-        description=__doc__,
+        prog=f"python -m from_scratch.{name}",
+        description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("figure", nargs="*", help="default_run, " + ", ".join(FIGURES))
-    parser.add_argument("--out", type=train_toy2d.folder, default=str(OUT))
+    known = ["default_run", *figures]
+    parser.add_argument("figure", nargs="*", help=", ".join(known))
+    parser.add_argument("--out", type=train_toy2d.folder, default=str(out))
     args = parser.parse_args(argv)
-    names = args.figure or ["default_run", *FIGURES]
-    for name in names:
-        if name not in ("default_run", *FIGURES):
-            parser.error(
-                f"no figure {name!r}; there are default_run, {', '.join(FIGURES)}"
-            )
-    torch.set_num_threads(1)
+    for figure in args.figure:
+        if figure not in known:
+            parser.error(f"no figure {figure!r}; there are {', '.join(known)}")
+    torch.set_num_threads(1)  # small networks only lose by sharing their work
     path = args.out / "measured.json"
     measured = json.loads(path.read_text()) if path.exists() else {}
-    for name in names:
-        if name == "default_run":
-            train_toy2d.main(["--out", str(args.out)])
-            continue
-        figure, measured[name] = FIGURES[name]()
-        plots.save(figure, args.out / f"{name}.png")
-        text = json.dumps(measured, indent=1)
-        plots.replace(path, lambda at, text=text: at.write_text(text + "\n"))
-        print(f"Wrote {name}.png to {args.out.resolve()}.")
+    for figure in args.figure or known:
+        if figure == "default_run":
+            numbers = default_run(args.out)
+        else:
+            drawing, numbers = figures[figure]()
+            plots.save(drawing, args.out / f"{figure}.png")
+        if numbers is not None:
+            measured[figure] = numbers
+            text = json.dumps(measured, indent=1)
+            plots.replace(path, lambda at, text=text: at.write_text(text + "\n"))
+        print(f"Wrote {figure} to {args.out.resolve()}.")
+
+
+def main(argv=None):
+    draw_named(argv, "draw_figures", __doc__, FIGURES, default_run, OUT)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ Trains the default model into outputs/digits, unless one is there. Pictures go t
 from_scratch/figures/images/, and numbers to measured.json there.
 """
 
-import argparse
 import functools
 import itertools
-import json
 import shutil
 from pathlib import Path
 
@@ -28,8 +26,8 @@ from from_scratch import (
 from from_scratch.classifier import measure, read_as
 from from_scratch.datasets import pictures
 from from_scratch.diffusion import q_sample
+from from_scratch.draw_figures import draw_named
 from from_scratch.metrics import nearest
-from from_scratch.train_toy2d import folder
 
 OUT = Path(__file__).resolve().parent / "figures" / "images"
 RUN = Path("outputs/digits")
@@ -287,32 +285,7 @@ def default_run(out):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m from_scratch.draw_image_figures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("figure", nargs="*", help="default_run, " + ", ".join(FIGURES))
-    parser.add_argument("--out", type=folder, default=str(OUT))
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)  # so few pixels only lose by sharing their work
-    names = args.figure or ["default_run", *FIGURES]
-    for name in names:
-        if name not in ("default_run", *FIGURES):
-            parser.error(
-                f"no figure {name!r}; there are default_run, {', '.join(FIGURES)}"
-            )
-    path = args.out / "measured.json"
-    measured = json.loads(path.read_text()) if path.exists() else {}
-    for name in names:
-        if name == "default_run":
-            measured[name] = default_run(args.out)
-        else:
-            figure, measured[name] = FIGURES[name]()
-            plots.save(figure, args.out / f"{name}.png")
-        text = json.dumps(measured, indent=1)
-        plots.replace(path, lambda at, text=text: at.write_text(text + "\n"))
-        print(f"Wrote {name} to {args.out.resolve()}.")
+    draw_named(argv, "draw_image_figures", __doc__, FIGURES, default_run, OUT)
 
 
 if __name__ == "__main__":

@@ -39,10 +39,11 @@ from from_scratch.image_model import (
 from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule
 from from_scratch.train_toy2d import (
     add_knob,
-    folder,
+    check_steps,
     loss_by_timestep,
     number,
     one_of,
+    out_folder,
 )
 
 # --- CONFIG -----------------------------------------------------------------
@@ -94,11 +95,7 @@ def parse_args(argv):
     parser.add_argument("--device", help="cuda, mps or cpu (the first there is)")
     parser.add_argument("--out", help="folder to write to (outputs/DATASET)")
     args = parser.parse_args(argv)
-    if args.sampling_steps > args.timesteps:
-        parser.error(
-            f"argument --sampling-steps: {args.sampling_steps} is not a whole number "
-            f"from 1 to {args.timesteps}, the number of timesteps"
-        )
+    check_steps(parser, args)
     if not args.conditional and args.guidance == "free":
         args.guidance = None  # there is no label to insist on
         if args.guidance_weight != GUIDANCE_WEIGHT:
@@ -110,11 +107,9 @@ def parse_args(argv):
     try:
         args.device = torch.device(args.device or best_device())
         torch.zeros(1, device=args.device)  # is it there, and does it answer?
-        args.out = folder(args.out or f"outputs/{args.dataset}")
-    except argparse.ArgumentTypeError as error:
-        parser.error(f"argument --out: {error}")
     except (RuntimeError, AssertionError, NotImplementedError):
         parser.error(f"argument --device: there is no {args.device} here; try cpu")
+    args.out = out_folder(parser, args.out or f"outputs/{args.dataset}")
     return args
 
 

@@ -175,6 +175,23 @@ def folder(text):
     return Path(text)
 
 
+def out_folder(parser, text):
+    """`folder` for --out, made only once all other flags are known to be right."""
+    try:
+        return folder(text)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --out: {error}")
+
+
+def check_steps(parser, args):
+    """End in one sentence if more steps are to be sampled than there are."""
+    if args.sampling_steps > args.timesteps:
+        parser.error(
+            f"argument --sampling-steps: {args.sampling_steps} is not a whole number "
+            f"from 1 to {args.timesteps}, the number of timesteps"
+        )
+
+
 def add_knob(parser, name, kind, default, text):
     """A flag whose default is checked, too: argparse checks no other than strings."""
     parser.add_argument(
@@ -211,21 +228,14 @@ def parse_args(argv):
     )
     args = parser.parse_args(argv)
     args.sampling_steps = args.sampling_steps or args.timesteps
-    if args.sampling_steps > args.timesteps:
-        parser.error(
-            f"argument --sampling-steps: {args.sampling_steps} is not a whole number "
-            f"from 1 to {args.timesteps}, the number of timesteps"
-        )
+    check_steps(parser, args)
     if args.guidance_weight is not None and not args.conditional:
         parser.error("argument --guidance-weight: allowed only with --conditional")
     if args.guidance_weight is None:
         args.guidance_weight = GUIDANCE_WEIGHT
     if args.unscaled_betas and args.schedule != "linear":
         parser.error("argument --unscaled-betas: allowed only with --schedule linear")
-    try:
-        args.out = folder(args.out)
-    except argparse.ArgumentTypeError as error:
-        parser.error(f"argument --out: {error}")
+    args.out = out_folder(parser, args.out)
     return args
 
 

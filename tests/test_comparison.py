@@ -13,6 +13,7 @@ from comparison.metrics import (
     shares,
 )
 from fabric_dataset import FAMILIES, DataError, family, pattern
+from from_scratch import metrics as companion
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,17 @@ def test_rows_rank_as_they_must(rows):
     assert rows["copies"]["seconds"] == 0.5
     low, high = map(float, rows["honest"]["90 % interval"].split(" to "))
     assert 0 <= low < rows["honest"]["Frechet distance"] < high
+
+
+def test_the_companion_track_measures_alike():
+    """It may not import ours, so it has its own: the same numbers must come out."""
+    one, two = np.random.default_rng(0).normal(0, [[[1]], [[1.5]]], (2, 60, 8))
+    assert companion.frechet_distance(one, two) == pytest.approx(
+        frechet_distance(one, two), rel=1e-9
+    )
+    assert companion.precision_recall(one, two) == pytest.approx(
+        precision_recall(one, two)
+    )
 
 
 def test_interval_is_where_other_sets_have_their_distance():
