@@ -236,7 +236,7 @@ def plot_losses(losses, path):
     axes.set(xlabel="step", ylabel="loss (mean since the milestone before)")
     axes.grid(alpha=0.3)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=180)
 
 
 @contextmanager

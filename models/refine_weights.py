@@ -30,8 +30,10 @@ sys.path.insert(0, str(ROOT))
 from exercise3_train import follow, learning_rate  # noqa: E402
 from fabric_dataset import draw_textiles, load_folder  # noqa: E402
 from fabric_diffusion import (  # noqa: E402
+    UserError,
     config_of,
     from_checkpoint,
+    pick_device,
     read_checkpoint,
     run,
     save_weights,
@@ -40,7 +42,7 @@ from fabric_diffusion import (  # noqa: E402
 
 OUT = ROOT / "models" / "refined.pt"
 STRONG = 700  # timestep from which the exact target is taken
-GUIDANCE = 1.5  # how far to go beyond oneself: 0 learns nothing new, 1 to 2 work
+GUIDANCE = 1.5  # how far to go beyond oneself; 0 teaches nothing, 1 and 2 did as well
 BATCH_SIZE = 16  # half of it on either side of STRONG
 SAVE_EVERY = 200  # steps
 RATE = {"learning_rate": 5e-4, "decays": True}
@@ -76,44 +78,53 @@ def targets(model, weaker, known, alphas_cumprod, x_0, t, noise):
     return x_t, v
 
 
+def load(path, device):
+    """(diffusion on the device, its checkpoint); UserError unless it answers v."""
+    checkpoint = read_checkpoint(path)
+    diffusion = from_checkpoint(checkpoint, path).requires_grad_(False)
+    if diffusion.objective != "pred_v":
+        raise UserError(
+            f"{path} answers {diffusion.objective}, not v. Train it with "
+            "exercise3_train.py, whose models answer v."
+        )
+    return diffusion.to(device), checkpoint
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help="the weights to refine")
     parser.add_argument("weaker", type=Path, help="an earlier milestone of them")
-    parser.add_argument("--steps", type=whole(1, 10**6), default=2_000)
+    parser.add_argument("--steps", type=whole(1, 10**6), default=2_600)
     parser.add_argument("--textiles", type=whole(16, 10**6), default=16_000)
+    parser.add_argument(
+        "--device", default="auto", help="auto, cuda, mps or cpu (auto)"
+    )
     args = parser.parse_args(argv)
-    checkpoint = read_checkpoint(args.model)
-    config, start = config_of(checkpoint), checkpoint["step"]
-    frozen = from_checkpoint(checkpoint, args.model).requires_grad_(False)
-    weaker = from_checkpoint(read_checkpoint(args.weaker), args.weaker).model
-    weaker.requires_grad_(False)
+    device = pick_device(args.device)
+    frozen, checkpoint = load(args.model, device)
+    weaker, _ = load(args.weaker, device)
+    config, start = config_of(checkpoint), checkpoint.get("step", 0)
     student, ema = copy.deepcopy(frozen).requires_grad_(), copy.deepcopy(frozen)
-    optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
     images, _ = load_folder(draw_textiles(args.textiles))
-    images = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    images = torch.from_numpy(images).permute(0, 3, 1, 2).to(device) / 127.5 - 1
     known = images.flatten(1), images.square().sum(dim=(1, 2, 3))
 
     torch.manual_seed(0)
-    last = config["timesteps"]
+    last = frozen.num_timesteps
     bar = tqdm(range(args.steps), desc="Refining", disable=None)
     for step in bar:
-        x_0 = images[torch.randint(len(images), (BATCH_SIZE,))]
+        x_0 = images[torch.randint(len(images), (BATCH_SIZE,)).to(device)]
         u = (torch.rand(1) + torch.arange(BATCH_SIZE) / BATCH_SIZE) % 1
         t = torch.where(u < 0.5, 2 * u * STRONG, STRONG + (2 * u - 1) * (last - STRONG))
+        t, noise = t.long().to(device), torch.randn(x_0.shape).to(device)
         with torch.no_grad():
             x_t, v = targets(
-                frozen.model,
-                weaker,
-                known,
-                frozen.alphas_cumprod,
-                x_0,
-                t.long(),
-                torch.randn_like(x_0),
+                frozen.model, weaker.model, known, frozen.alphas_cumprod, x_0, t, noise
             )
-        loss = mse_loss(student.model(x_t, t.long()), v)
+        loss = mse_loss(student.model(x_t, t), v)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         for group in optimizer.param_groups:
