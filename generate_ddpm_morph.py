@@ -27,7 +27,7 @@ from fabric_diffusion import (
 
 # --- CONFIG of the animation ------------------------------------------------
 
-KEYFRAME_SEEDS = (13, 35, 46, 17)  # wax print, adire, khasa, pelete bite
+KEYFRAME_SEEDS = (13, 35, 27, 31)  # wax print, adire, khasa, pelete bite
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side; the model draws 64
@@ -128,7 +128,7 @@ def save_gif(frames, path, fps):
     ends = np.rint(100 / fps * np.arange(len(frames) + 1))
     pixels = to_uint8(frames)
     few = pixels[:, ::4, ::4]
-    palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(128)
+    palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(112)
     pictures = [  # dithered, each frame would have another grain, and twice the bytes
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in pixels
