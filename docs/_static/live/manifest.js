@@ -1,8 +1,8 @@
 window.LIVE = {
-  "weights": "7b0b599bcd23cbe29d6111117300f5abfb419f8f5cb6af82a236a6548891c735",
-  "step": 20000,
+  "weights": "6b2adb70ca4c297a985a64e9f69c584a13bb31b0999dc222e5ea04c8e1c989a7",
+  "step": 22600,
   "bytes": {
     "runtime.js": 4911578,
-    "network.js": 13111895
+    "network.js": 13111435
   }
 };
