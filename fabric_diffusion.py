@@ -421,28 +421,16 @@ def draw_noise(seeds, image_size=64):
     return torch.stack([torch.randn(shape, generator=g) for g in generators])
 
 
-def timestep_pairs(diffusion, steps, sampler="ddim"):
+def timestep_pairs(diffusion, steps):
     """The walk from noise to picture: [(t, t_next), ...], ending with t_next = -1.
 
-    DDIM and DDPM space t evenly, as the library does. DPM-Solver++ spaces the
-    log signal-to-noise ratio evenly, which its error estimate asks for.
+    t is spaced evenly, as the library does. So half of the steps go to its upper half,
+    where layout and colours are decided, and none to the last, invisible grain.
     """
     last = diffusion.num_timesteps - 1
-    if sampler not in SAMPLERS:
-        raise UserError(f"No sampler {sampler!r}. Known: {', '.join(SAMPLERS)}.")
     if not 1 <= steps <= last + 1:
         raise UserError(f"{steps} steps asked for: this model takes 1 to {last + 1}.")
-    if sampler == "dpmpp":
-        a = diffusion.alphas_cumprod.cpu().double()  # MPS has no double
-        log_snr = torch.log(a / (1 - a)) / 2
-        wanted = torch.linspace(log_snr[last], log_snr[0], steps, dtype=torch.float64)
-        nearest = (log_snr[None, :] - wanted[:, None]).abs().argmin(dim=1).flip(0)
-        # Near t = 0 several may fall on one timestep: take the next free ones.
-        place = torch.arange(steps)
-        free = torch.cummax(nearest - place, dim=0).values.clamp(max=last + 1 - steps)
-        times = [*(free + place).tolist()[::-1], -1]
-    else:
-        times = torch.linspace(-1, last, steps + 1).int().tolist()[::-1]
+    times = torch.linspace(-1, last, steps + 1).int().tolist()[::-1]
     return list(itertools.pairwise(times))
 
 
@@ -469,7 +457,9 @@ def denoise(
         predicted from them, both in [-1, 1].
     batch_size: pictures denoised together; more are split, to fit memory.
     """
-    pairs = timestep_pairs(diffusion, steps, sampler)
+    if sampler not in SAMPLERS:
+        raise UserError(f"No sampler {sampler!r}. Known: {', '.join(SAMPLERS)}.")
+    pairs = timestep_pairs(diffusion, steps)
     device = diffusion.betas.device
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(False)
     a_bar = [*diffusion.alphas_cumprod.tolist(), 1.0]  # a_bar[-1]: the picture

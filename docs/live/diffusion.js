@@ -69,33 +69,11 @@ const Diffusion = (() => {
 
   /** The walk from noise to picture: [[t, next], ...], ending with next = -1.
 
-      DDIM spaces t evenly, DPM-Solver++ the log signal-to-noise ratio.
-      alphaBar: share of signal at each timestep. */
-  function timestepPairs(alphaBar, steps, sampler) {
-    const T = alphaBar.length;
-    let times;
-    if (sampler === "dpmpp") {
-      const logSnr = Array.from(alphaBar, (a) => Math.log(a / (1 - a)) / 2);
-      const wanted = linspace(logSnr[T - 1], logSnr[0], steps, Number);
-      const nearest = wanted.map((w) => {
-        let best = 0;
-        logSnr.forEach((l, t) => {
-          if (Math.abs(l - w) < Math.abs(logSnr[best] - w)) best = t;
-        });
-        return best;
-      });
-      // Near t = 0 several may fall on one timestep: take the next free ones.
-      let free = 0;
-      times = nearest.reverse().map((t, place) => {
-        free = Math.max(free, t - place);
-        return Math.min(free, T - steps) + place;
-      });
-      times = [...times.reverse(), -1];
-    } else {
-      times = linspace(-1, T - 1, steps + 1, Math.fround)
-        .map(Math.trunc)
-        .reverse();
-    }
+      T timesteps, of which `steps` are visited, evenly spaced. */
+  function timestepPairs(T, steps) {
+    const times = linspace(-1, T - 1, steps + 1, Math.fround)
+      .map(Math.trunc)
+      .reverse();
     return times.slice(0, -1).map((t, i) => [t, times[i + 1]]);
   }
 
@@ -108,7 +86,7 @@ const Diffusion = (() => {
   async function* denoise(predict, alphaBar, noise, steps, sampler) {
     let x = noise;
     let before = null; // x0 and step of log-SNR of the step before, for dpmpp
-    for (const [t, next] of timestepPairs(alphaBar, steps, sampler)) {
+    for (const [t, next] of timestepPairs(alphaBar.length, steps)) {
       const [signal, sigma] = [Math.sqrt(alphaBar[t]), Math.sqrt(1 - alphaBar[t])];
       const v = await predict(x, t);
       const x0 = x.map((xi, i) =>
