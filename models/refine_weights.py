@@ -1,18 +1,17 @@
-"""Refine trained weights: exact where noise is strong, more decided elsewhere.
+"""Refine trained weights where noise is strong, for there it is decided what is drawn.
 
     cd training_results
-    python ../models/refine_weights.py model-30.pt model-9.pt
+    python ../models/refine_weights.py model-30.pt
 
-The first file is the model to refine, the second an earlier, weaker state of it. It
-writes models/refined.pt, which embed_weights.py takes. Two targets take the place of
-the one of training, both without its noise, so that few steps teach much:
+Writes models/refined.pt, which embed_weights.py takes. From t = 550 on, where family,
+layout and colours of a textile are decided, many of the training pictures could be the
+one behind the noise. Training shows one of them at a time; here the network learns
+their mean, weighed by how likely each is (Xu, Tong and Jaakkola 2023, eq. 6): the same
+answer on average, without the scatter. Below, where it is good, it learns what it says
+itself, so that it forgets nothing.
 
-- From t = 700 on, where a textile's family and colours are decided, many of the
-  training pictures could be the one behind the noise. The network learns their mean,
-  weighed by how likely each is (Xu, Tong and Jaakkola 2023, eq. 6).
-- Below, it learns what it says itself, driven away from what the weaker state says:
-  both err in the same direction, the weaker one further (autoguidance, Karras et al.
-  2024, eq. 3). Learnt by one network it costs nothing when drawing (Meng et al. 2023).
+Its errors draw some families more often than others. So now and then pictures are
+drawn and their families counted, and what comes too often is shown less from then on.
 """
 
 import argparse
@@ -20,6 +19,7 @@ import copy
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
@@ -27,11 +27,15 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from comparison.classifier import load_classifier, look  # noqa: E402
+from comparison.metrics import shares  # noqa: E402
 from exercise3_train import follow, learning_rate  # noqa: E402
-from fabric_dataset import draw_textiles, load_folder  # noqa: E402
+from fabric_dataset import FAMILIES, draw_textiles, load_folder  # noqa: E402
 from fabric_diffusion import (  # noqa: E402
     UserError,
     config_of,
+    denoise,
+    draw_noise,
     from_checkpoint,
     pick_device,
     read_checkpoint,
@@ -39,29 +43,35 @@ from fabric_diffusion import (  # noqa: E402
     save_weights,
     whole,
 )
+from generate_ddpm_morph import to_uint8  # noqa: E402
 
 OUT = ROOT / "models" / "refined.pt"
-STRONG = 700  # timestep from which the exact target is taken
-GUIDANCE = 1.5  # how far to go beyond oneself; 0 teaches nothing, 1 and 2 did as well
-BATCH_SIZE = 16  # half of it on either side of STRONG
-SAVE_EVERY = 200  # steps
+STRONG = 550  # timestep from which the exact target is taken
+# Timesteps of a batch: a quarter of them below 550, five eighths from there to 850.
+QUANTILES, TIMESTEPS = (0, 0.25, 0.875, 1), (0, STRONG, 850, 1000)
+BATCH_SIZE = 16
+AT_ONCE = 8  # batches for which one pass over all textiles serves
+COUNTS = (0.3, 0.55, 0.78)  # when families are counted, as a part of the steps
+COUNTED = 512  # pictures drawn for it, from seeds of their own
+COUNTED_FROM = 2_000_000
+DAMPING = 0.4  # shares answer the weights twice over: 1 would swing to and fro
 RATE = {"learning_rate": 5e-4, "decays": True}
 EMA_DECAY = 0.995
 
 
-def exact_mean(x_t, alpha_bar, images, squares):
-    """E[x_0 | x_t] if x_0 is one of `images`, each as likely: like x_t, (B, 3, H, W).
+def exact_mean(x_t, alpha_bar, images, squares, log_prior):
+    """E[x_0 | x_t] if x_0 is one of `images`: like x_t, (B, 3, H, W).
 
     alpha_bar: (B, 1). images: (N, 3 * H * W) in [-1, 1], squares: their squared norms,
-    (N,). By Bayes' rule an image x_i weighs
-    exp(-|x_t - sqrt(alpha_bar) x_i|^2 / (2 (1 - alpha_bar))).
+    log_prior: log of how likely each is, up to a constant, (N,) each. By Bayes' rule an
+    image x_i weighs prior_i exp(-|x_t - sqrt(alpha_bar) x_i|^2 / (2 (1 - alpha_bar))).
     """
     inner = x_t.flatten(1) @ images.T  # (B, N)
     logits = (alpha_bar.sqrt() * inner - alpha_bar * squares / 2) / (1 - alpha_bar)
-    return (logits.softmax(dim=1) @ images).view_as(x_t)
+    return ((logits + log_prior).softmax(dim=1) @ images).view_as(x_t)
 
 
-def targets(model, weaker, known, alphas_cumprod, x_0, t, noise):
+def targets(model, known, alphas_cumprod, x_0, t, noise):
     """The noisy pictures x_t and the v to answer, (B, 3, H, W) each."""
     alpha_bar = alphas_cumprod[t][:, None]  # (B, 1)
     signal, strength = (
@@ -73,19 +83,48 @@ def targets(model, weaker, known, alphas_cumprod, x_0, t, noise):
     mean = exact_mean(x_t[far], alpha_bar[far], *known)
     eps = (x_t[far] - signal[far] * mean) / strength[far]
     v[far] = signal[far] * eps - strength[far] * mean
-    own = model(x_t[~far], t[~far])
-    v[~far] = own + GUIDANCE * (own - weaker(x_t[~far], t[~far]))
+    v[~far] = model(x_t[~far], t[~far])
     return x_t, v
 
 
+@torch.no_grad()
+def batches(frozen, images, weights):
+    """Yield (x_t, t, v) without end.
+
+    images: (N, 3, H, W) in [-1, 1]. weights: (N,), how often each is shown, relative
+    to the others; read anew for every AT_ONCE batches.
+    """
+    flat = images.flatten(1)
+    squares = flat.square().sum(dim=1)
+    while True:
+        known = flat, squares, weights.log()
+        x_0 = images[torch.multinomial(weights, AT_ONCE * BATCH_SIZE, replacement=True)]
+        # Spread evenly over each batch, behind one random offset (Kingma et al. 2021).
+        u = (torch.rand(AT_ONCE, 1) + torch.arange(BATCH_SIZE) / BATCH_SIZE) % 1
+        t = torch.from_numpy(np.interp(u.flatten(), QUANTILES, TIMESTEPS)).long()
+        t = t.clamp(max=frozen.num_timesteps - 1).to(images.device)
+        noise = torch.randn(x_0.shape).to(images.device)
+        x_t, v = targets(frozen.model, known, frozen.alphas_cumprod, x_0, t, noise)
+        yield from zip(*(part.split(BATCH_SIZE) for part in (x_t, t, v)), strict=True)
+
+
+def count_families(diffusion):
+    """How often each family is drawn, (8,); 1 is as often as it should."""
+    noise = draw_noise(range(COUNTED_FROM, COUNTED_FROM + COUNTED))
+    images = denoise(diffusion, noise, 20, "dpmpp", batch_size=64)
+    _, probabilities = look(load_classifier(), to_uint8(images))
+    return torch.from_numpy(shares(probabilities)).float() * len(FAMILIES)
+
+
 def load(path, device):
-    """(diffusion on the device, its checkpoint); UserError unless it answers v."""
+    """(diffusion on the device, its checkpoint); UserError unless it can be refined."""
     checkpoint = read_checkpoint(path)
     diffusion = from_checkpoint(checkpoint, path).requires_grad_(False)
-    if diffusion.objective != "pred_v":
+    if diffusion.objective != "pred_v" or diffusion.num_timesteps != TIMESTEPS[-1]:
         raise UserError(
-            f"{path} answers {diffusion.objective}, not v. Train it with "
-            "exercise3_train.py, whose models answer v."
+            f"{path} answers {diffusion.objective} at {diffusion.num_timesteps} "
+            f"timesteps, not v at {TIMESTEPS[-1]}. Train it with exercise3_train.py, "
+            "whose models do."
         )
     return diffusion.to(device), checkpoint
 
@@ -95,8 +134,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help="the weights to refine")
-    parser.add_argument("weaker", type=Path, help="an earlier milestone of them")
-    parser.add_argument("--steps", type=whole(1, 10**6), default=2_600)
+    parser.add_argument("--steps", type=whole(1, 10**6), default=4_000)
     parser.add_argument("--textiles", type=whole(16, 10**6), default=16_000)
     parser.add_argument(
         "--device", default="auto", help="auto, cuda, mps or cpu (auto)"
@@ -104,26 +142,18 @@ def main(argv=None):
     args = parser.parse_args(argv)
     device = pick_device(args.device)
     frozen, checkpoint = load(args.model, device)
-    weaker, _ = load(args.weaker, device)
     config, start = config_of(checkpoint), checkpoint.get("step", 0)
     student, ema = copy.deepcopy(frozen).requires_grad_(), copy.deepcopy(frozen)
     optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
     images, _ = load_folder(draw_textiles(args.textiles))
     images = torch.from_numpy(images).permute(0, 3, 1, 2).to(device) / 127.5 - 1
-    known = images.flatten(1), images.square().sum(dim=(1, 2, 3))
+    weights = torch.ones(len(images), device=device)
+    family = torch.arange(len(images)) % len(FAMILIES)
+    checks = {int(part * args.steps) for part in COUNTS}
 
     torch.manual_seed(0)
-    last = frozen.num_timesteps
     bar = tqdm(range(args.steps), desc="Refining", disable=None)
-    for step in bar:
-        x_0 = images[torch.randint(len(images), (BATCH_SIZE,)).to(device)]
-        u = (torch.rand(1) + torch.arange(BATCH_SIZE) / BATCH_SIZE) % 1
-        t = torch.where(u < 0.5, 2 * u * STRONG, STRONG + (2 * u - 1) * (last - STRONG))
-        t, noise = t.long().to(device), torch.randn(x_0.shape).to(device)
-        with torch.no_grad():
-            x_t, v = targets(
-                frozen.model, weaker.model, known, frozen.alphas_cumprod, x_0, t, noise
-            )
+    for step, (x_t, t, v) in zip(bar, batches(frozen, images, weights), strict=False):
         loss = mse_loss(student.model(x_t, t), v)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -133,8 +163,14 @@ def main(argv=None):
         optimizer.zero_grad()
         follow(ema, student, step + 1, EMA_DECAY)
         bar.set_postfix(loss=f"{loss.item():.4f}")
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == args.steps:
+        if step + 1 in checks:
             save_weights(ema, config, start + step + 1, OUT)
+            share = count_families(ema)
+            print(
+                ", ".join(f"{n} {s:.2f}" for n, s in zip(FAMILIES, share, strict=True))
+            )
+            weights /= share.clamp(min=0.3)[family].to(device) ** DAMPING
+    save_weights(ema, config, start + args.steps, OUT)
     print(f"Wrote {OUT}. Embed it: python models/embed_weights.py {OUT}")
 
 
