@@ -1,7 +1,6 @@
 """Refine trained weights where noise is strong, for there it is decided what is drawn.
 
-    cd training_results
-    python ../models/refine_weights.py model-30.pt
+    python models/refine_weights.py training_results/model-30.pt
 
 Writes models/refined.pt, which embed_weights.py takes. From t = 550 on, where family,
 layout and colours of a textile are decided, many of the training pictures could be the

@@ -1,8 +1,8 @@
 window.LIVE = {
-  "weights": "6b2adb70ca4c297a985a64e9f69c584a13bb31b0999dc222e5ea04c8e1c989a7",
-  "step": 22600,
+  "weights": "ab2141a0cc93fc9af05f98faa44eb6935e296ac800371fe155f640b6eb701141",
+  "step": 25904,
   "bytes": {
     "runtime.js": 4911578,
-    "network.js": 13111435
+    "network.js": 13106895
   }
 };
