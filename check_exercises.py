@@ -28,6 +28,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import tokenize
 import types
 import warnings
@@ -46,6 +47,9 @@ TIME_LIMIT = 10  # seconds that a student's code may take
 START_LIMIT = 120  # seconds until torch is imported, on a slow disk
 MEMORY_LIMIT = 4 * 2**30  # bytes, where the system can limit them
 LARGEST_FILE = 50 * 2**20  # bytes of a picture or script that is opened
+# Python 3.11 counts the depth of all threads' syntax trees together, and then stumbles
+# over the sum; the list of ignored warnings is common to all threads, too.
+PARSING = threading.Lock()
 
 # Exercise 2 as the lesson has it: the only copy at hand may be the student's.
 EXERCISE_2 = {
@@ -142,7 +146,7 @@ def check_looks(pictures):
 def config_of(path):
     """The constants of a script, {name: value}, read without running it."""
     try:
-        with warnings.catch_warnings():
+        with PARSING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with tokenize.open(regular(path, "take the lesson's file")) as file:
                 tree = ast.parse(file.read())
