@@ -100,8 +100,8 @@ def batches(frozen, images, weights):
         x_0 = images[torch.multinomial(weights, AT_ONCE * BATCH_SIZE, replacement=True)]
         # Spread evenly over each batch, behind one random offset (Kingma et al. 2021).
         u = (torch.rand(AT_ONCE, 1) + torch.arange(BATCH_SIZE) / BATCH_SIZE) % 1
-        t = torch.from_numpy(np.interp(u.flatten(), QUANTILES, TIMESTEPS)).long()
-        t = t.clamp(max=frozen.num_timesteps - 1).to(images.device)
+        t = torch.from_numpy(np.interp(u.flatten(), QUANTILES, TIMESTEPS))
+        t = t.long().to(images.device)
         noise = torch.randn(x_0.shape).to(images.device)
         x_t, v = targets(frozen.model, known, frozen.alphas_cumprod, x_0, t, noise)
         yield from zip(*(part.split(BATCH_SIZE) for part in (x_t, t, v)), strict=True)
