@@ -71,12 +71,13 @@ def test_batches_show_what_weighs_more_more_often_at_timesteps_of_all_strengths(
     ):
         a_bar = tiny.alphas_cumprod[t][:, None, None, None]
         x_0 = a_bar.sqrt() * x_t - (1 - a_bar).sqrt() * v  # the mean, where t is large
-        shown += (x_0.mean(dim=(1, 2, 3)) > 0)[(t >= 550) & (t < 700)].sum()
+        shown += (x_0.mean(dim=(1, 2, 3)) > 0)[(t >= 560) & (t < 720)].sum()
         times.append(t)
     times = torch.stack(times)  # (40, 16)
-    assert ((times < 550).sum(dim=1) == 4).all()
-    assert ((times >= 850).sum(dim=1) == 2).all()
-    count = ((times >= 550) & (times < 700)).sum()
+    assert ((times < 600).sum(dim=1) == 4).all()
+    assert (((times >= 600) & (times < 720)).sum(dim=1) == 8).all()
+    assert (times < 560).float().mean() == pytest.approx(0.12, abs=0.01)
+    count = ((times >= 560) & (times < 720)).sum()
     assert shown / count == pytest.approx(0.75, abs=0.1)
 
 

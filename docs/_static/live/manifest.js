@@ -1,8 +1,8 @@
 window.LIVE = {
-  "weights": "ab2141a0cc93fc9af05f98faa44eb6935e296ac800371fe155f640b6eb701141",
-  "step": 25904,
+  "weights": "26bd3b40da0b8a44ac5ab20ff3ec727f231dc350fd5969c3f48dd12a49d3b84e",
+  "step": 30640,
   "bytes": {
     "runtime.js": 4911578,
-    "network.js": 13106895
+    "network.js": 13105307
   }
 };
