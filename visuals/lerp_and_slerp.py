@@ -20,7 +20,7 @@ from style import (
 from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
 from generate_ddpm_morph import lerp, slerp
 
-SEEDS = (53, 13)  # between them, lerp falls into a plaid
+SEEDS = (53, 13)  # lerp keeps the plaid longer
 PAIRS = 50  # of noises whose midpoints are counted
 FRAMES = 5
 STEPS = 25  # of DPM-Solver++
