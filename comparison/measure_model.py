@@ -6,7 +6,7 @@
 
 Beside the model stands what real textiles reach that it was not trained on: the floor
 under every distance, the ceiling over every share. 1,024 pictures by 20 steps take some
-three minutes on two cores, by 250 steps half an hour.
+four minutes on two cores, by 250 steps some forty.
 """
 
 import time
