@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+from torch import nn
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent
@@ -31,6 +32,8 @@ LESSON_CONFIG = {
     "dim_mults": (1, 2, 4, 8),
     "full_attn": (False, False, False, True),
     "patch": 1,
+    "padding": "zeros",
+    "families": (),
     "image_size": 64,
     "timesteps": 1000,
     "objective": "pred_noise",
@@ -165,25 +168,75 @@ def run(main):
 # --- Build ------------------------------------------------------------------
 
 
+class TimeAndLabel(nn.Sequential):
+    """The library's embedding of t, and a row for each family added to it."""
+
+    def __init__(self, time_mlp, families):
+        super().__init__(*time_mlp)
+        width = time_mlp[-1].out_features
+        self.rows = nn.Linear(len(families) + 1, width, bias=False)
+        nn.init.zeros_(self.rows.weight)
+
+    def forward(self, time_and_label):
+        time, label = time_and_label
+        *layers, rows = self
+        for layer in layers:
+            time = layer(time)
+        return time + rows(label)  # (B, 4 dim)
+
+
 class FabricUnet(Unet):
     """The library's U-Net, run on patches: space-to-depth before, the inverse after.
 
     With patch p the network sees (B, 3 p^2, H/p, W/p) in place of (B, 3, H, W):
     1/p^2 of the positions, so about 1/p^2 of the cost (Shi et al. 2016). With
     p = 1 it is the library's `Unet`, down to the names of its parameters.
+
+    padding: `circular` joins opposite borders, as those of a seamless cloth are;
+        `zeros` is the library's.
+    families: names that the network can be asked for; a learnt row for each, and one
+        for no name, is added to the embedding of t (Ho and Salimans 2022, section 3).
     """
 
-    def __init__(self, dim, dim_mults, full_attn, patch=1):
+    def __init__(
+        self, dim, dim_mults, full_attn, patch=1, padding="zeros", families=()
+    ):
         super().__init__(
             dim, dim_mults=dim_mults, full_attn=full_attn, channels=3 * patch**2
         )
-        self.patch = patch
+        self.patch, self.families = patch, tuple(families)
         self.channels = self.out_dim = 3
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.padding != (0, 0):
+                layer.padding_mode = padding
+        if families:
+            self.time_mlp = TimeAndLabel(self.time_mlp, families)
 
-    def forward(self, x, time, x_self_cond=None):
-        """x (B, 3, H, W) in [-1, 1] with noise, time (B,) -> (B, 3, H, W)."""
+    def forward(self, x, time, label=None):
+        """x (B, 3, H, W) in [-1, 1] with noise, time (B,) -> (B, 3, H, W).
+
+        label: (B, families + 1), how much of each family, as from `one_hot`; None
+        asks for none. The library's diffusion hands its third argument on as it is.
+        """
+        if self.families:
+            if label is None:
+                label = self.one_hot([None] * len(x))
+            time = time, label
         patches = F.pixel_unshuffle(x, self.patch)  # (B, 3 p^2, H/p, W/p)
         return F.pixel_shuffle(super().forward(patches, time), self.patch)
+
+    def one_hot(self, names):
+        """Labels (len(names), families + 1) of these families; None asks for none.
+
+        Raises UserError where the network knows no such name.
+        """
+        rows = {name: k for k, name in enumerate((*self.families, None))}
+        for name in names:
+            if name not in rows:
+                known = ", ".join(self.families) or "it was trained without names"
+                raise UserError(f"This model knows no family {name!r} ({known}).")
+        index = torch.tensor([rows[name] for name in names])
+        return F.one_hot(index, len(rows)).float().to(self.init_conv.weight.device)
 
 
 def build(config):
@@ -192,9 +245,8 @@ def build(config):
     Objective and schedule are always passed on: the library's defaults are
     others, and weights of one objective sample garbage under another.
     """
-    unet = FabricUnet(
-        config["dim"], config["dim_mults"], config["full_attn"], config["patch"]
-    )
+    keys = ("dim", "dim_mults", "full_attn", "patch", "padding", "families")
+    unet = FabricUnet(**{key: config[key] for key in keys})
     return GaussianDiffusion(
         unet.to(memory_format=torch.channels_last),  # 1.4 to 2 times faster on a CPU
         image_size=config["image_size"],
@@ -443,6 +495,7 @@ def denoise(
     seeds=None,
     on_step=None,
     batch_size=32,
+    label=None,
 ):
     """Turn noise (B, 3, H, W) into pictures (B, 3, H, W) in [0, 1], on the CPU.
 
@@ -456,6 +509,7 @@ def denoise(
         the batch's first picture, timestep, the noisy pictures, and the pictures
         predicted from them, both in [-1, 1].
     batch_size: pictures denoised together; more are split, to fit memory.
+    label: what to draw, a row a picture, as from `FabricUnet.one_hot`.
     """
     if sampler not in SAMPLERS:
         raise UserError(f"No sampler {sampler!r}. Known: {', '.join(SAMPLERS)}.")
@@ -474,12 +528,14 @@ def denoise(
     bar = tqdm(total=len(pairs) * math.ceil(len(noise) / batch_size), disable=None)
     for first in range(0, len(noise), batch_size):
         x = noise[first : first + batch_size].to(device)
+        asked = None if label is None else label[first : first + batch_size]
         previous = None  # x_0 and step of log-SNR of the step before, for dpmpp
         for t, t_next in pairs:
             with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 eps, x_0 = diffusion.model_predictions(
                     x,
                     torch.full((len(x),), t, device=device),
+                    asked,
                     clip_x_start=True,
                     rederive_pred_noise=True,
                 )
