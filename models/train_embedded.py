@@ -1,0 +1,292 @@
+"""Train the embedded model: the recipe, from nothing to the weights.
+
+    python -m models.train_embedded --out RUN
+
+Draws the textiles first, once; then trains until the last picture of `Settings` is seen.
+Stop it or kill it whenever you like: the same command goes on. RUN holds log.csv (pictures
+seen, loss, and errors on textiles that it never saw), run.pt (the state to go on from) and
+ema_*.pt, the averaged weights: any exercise draws with them (--checkpoint).
+"""
+
+import argparse
+import copy
+import csv
+import hashlib
+import math
+import multiprocessing
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from ddpm import textiles
+from exercise3_train import compile_for, follow, precision, stop_signals
+from fabric_diffusion import (
+    LESSON_CONFIG,
+    ROOT,
+    build,
+    folder,
+    read_checkpoint,
+    replacing,
+    run,
+    save_weights,
+)
+
+NETWORK = LESSON_CONFIG | {
+    "dim": 80,
+    "dim_mults": (1, 2, 2),
+    "full_attn": (False, True, True),
+    "patch": 4,
+    "padding": "circular",
+    "families": tuple(textiles.FAMILIES),
+    "objective": "pred_v",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the recipe chooses. Why: see the table of short runs in the card."""
+
+    config: dict = field(default_factory=lambda: NETWORK)
+    textiles: int = 48_000  # drawn; each is seen moved along and mirrored
+    pictures: int = 3_000_000  # seen in all
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warm_up: int = 500  # steps until it is reached
+    cooldown: float = 0.25  # part of the run in which it falls to zero
+    no_label: float = 0.1  # part of the pictures shown without their family's name
+    # Timesteps: (part of the batch, up to this t), spread evenly between.
+    spread: tuple = ((0, 0), (0.015, 30), (0.725, 450), (1, 1000))
+    optimizer: str = "Adam"
+    start: str = ""  # weights to begin with, by SHA-256; empty: from nothing
+    emas: tuple = (0.999, 0.9998)  # averaged weights that are kept
+
+
+HELD_OUT = 1_000_000  # seeds from here on are never trained on
+ALPHA_BARS = (0.9, 0.5, 0.2, 0.08, 0.02)  # noise levels at which errors are measured
+SAVE_EVERY = 600  # seconds
+
+
+def draw_all(count, first=0, data=ROOT / "data"):
+    """The textiles of seeds first, ... as (count, 3, 64, 64) uint8, kept on disk."""
+    source = hashlib.sha256(Path(textiles.__file__).read_bytes()).hexdigest()[:8]
+    path = data / f"{source}_{first}_{count}.npy"
+    if not path.exists():
+        seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
+        with multiprocessing.Pool() as pool, replacing(path) as temporary:
+            np.save(temporary, np.stack(list(pool.imap(textiles.pattern, seeds, 64))))
+    return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2).contiguous()
+
+
+def batch_of(images, step, settings):
+    """The batch of a step: x_0 (B, 3, H, W) in [-1, 1], t (B,), noise, label.
+
+    A function of the step alone, so that a run that was stopped goes on unchanged.
+    """
+    size, families = settings.batch_size, len(textiles.FAMILIES)
+    rng = torch.Generator().manual_seed(step)
+    index = torch.randint(len(images), (size,), generator=rng)
+    x_0 = images[index].float() / 127.5 - 1
+    # On the torus a cloth moved along is a cloth; by fours, so that the threads
+    # of the weave stay where they are.
+    down, right = (4 * torch.randint(16, (2,), generator=rng)).tolist()
+    if torch.rand(1, generator=rng) < 0.5:
+        x_0, right = x_0.flip(-1), right + 1
+    x_0 = x_0.roll((down, right), dims=(-2, -1))
+    # Evenly behind one random offset (Kingma et al. 2021, appendix I.1).
+    u = (torch.rand(1, generator=rng) + torch.arange(size) / size) % 1
+    parts, ends = zip(*settings.spread, strict=True)
+    t = torch.from_numpy(np.interp(u, parts, ends)).long()
+    noise = torch.randn(x_0.shape, generator=rng)
+    shown = torch.rand(size, generator=rng) >= settings.no_label
+    label = F.one_hot(torch.where(shown, index % families, families), families + 1)
+    return x_0, t, noise, label.float()
+
+
+def loss_of(diffusion, x_0, t, noise, label):
+    """Mean squared error of v (Salimans and Ho 2022, appendix D), a scalar."""
+    alpha_bar = diffusion.alphas_cumprod[t][:, None, None, None]
+    signal, strength = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    x_t, v = signal * x_0 + strength * noise, signal * noise - strength * x_0
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision("cpu") == "bf16"):
+        answer = diffusion.model(x_t, t, label)
+    return F.mse_loss(answer.float(), v)
+
+
+@torch.inference_mode()
+def errors(diffusion, count=512):
+    """Error of the predicted x_0, root mean square in [-1, 1], at each of ALPHA_BARS,
+    on textiles that were not trained on, their family named.
+    """
+    images = draw_all(count, HELD_OUT) / 127.5 - 1
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    names = [textiles.family(HELD_OUT + k) for k in range(count)]
+    label = diffusion.model.one_hot(
+        names if diffusion.model.families else [None] * count
+    )
+    found = []
+    for alpha_bar in ALPHA_BARS:
+        t = (diffusion.alphas_cumprod - alpha_bar).abs().argmin().expand(64)
+        squares = 0.0
+        for x_0, eps, asked in zip(
+            images.split(64), noise.split(64), label.split(64), strict=True
+        ):
+            x_t = diffusion.q_sample(x_0, t, eps)
+            guess = diffusion.model_predictions(x_t, t, asked, clip_x_start=True)
+            squares += (guess.pred_x_start - x_0).square().mean().item() * 64
+        found.append(math.sqrt(squares / count))
+    return found
+
+
+def make_optimizer(settings, network):
+    if settings.optimizer == "Adam":
+        return torch.optim.Adam(
+            network.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True
+        )
+    import pytorch_optimizer  # only some of the short runs want it
+
+    matrices = [p for p in network.parameters() if p.ndim > 1 and min(p.shape[:2]) > 9]
+    others = [p for p in network.parameters() if all(p is not m for m in matrices)]
+    if settings.optimizer == "Muon":
+        return pytorch_optimizer.Muon(
+            [
+                {"params": matrices, "use_muon": True},
+                {"params": others, "use_muon": False},
+            ],
+            lr=20 * settings.learning_rate,
+            adamw_lr=settings.learning_rate,
+            adamw_betas=(0.9, 0.99),
+            weight_decay=0,
+        )
+    return pytorch_optimizer.SOAP(
+        network.parameters(),
+        settings.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=0,
+        precondition_frequency=20,
+        max_precondition_dim=400,
+    )
+
+
+class Training:
+    """The state of a run: network, optimiser, averages, and how far it is."""
+
+    def __init__(self, settings):
+        torch.manual_seed(0)
+        self.settings, self.step = settings, 0
+        self.diffusion = build(settings.config)
+        if settings.start:
+            load_start(self.diffusion, settings.start)
+        self.emas = [copy.deepcopy(self.diffusion).eval() for _ in settings.emas]
+        for ema in self.emas:
+            ema.requires_grad_(False)
+        self.optimizer = make_optimizer(settings, self.diffusion.model)
+        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def rate(self):
+        """Factor on the learning rate: warm-up, constant, then straight to zero."""
+        s = self.settings
+        left = 1 - self.step * s.batch_size / s.pictures
+        return min(1, (self.step + 1) / s.warm_up, left / s.cooldown)
+
+    def take_step(self, images):
+        """One step of gradient descent; returns the loss."""
+        for group, base in zip(
+            self.optimizer.param_groups, self.base_rates, strict=True
+        ):
+            group["lr"] = base * self.rate()
+        batch = batch_of(images, self.step, self.settings)
+        loss = loss_of(self.diffusion, *batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.diffusion.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        for ema, decay in zip(self.emas, self.settings.emas, strict=True):
+            follow(ema, self.diffusion, self.step, decay)
+        return loss.item()
+
+    def state_dict(self):
+        return {
+            "step": self.step,
+            "model": self.diffusion.state_dict(),
+            "emas": [ema.state_dict() for ema in self.emas],
+            "opt": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state):
+        self.step = state["step"]
+        self.diffusion.load_state_dict(state["model"])
+        for ema, kept in zip(self.emas, state["emas"], strict=True):
+            ema.load_state_dict(kept)
+        self.optimizer.load_state_dict(state["opt"])
+
+
+def load_start(diffusion, sha256):
+    """Weights of the same shape from the embedded file that the hash names."""
+    path = ROOT / "models" / "ddpm_fabrics_embedded.pt"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise SystemExit(f"{path} is not the file that the settings start from.")
+    state = read_checkpoint(path)["ema"]
+    state = {key.removeprefix("ema_model."): value for key, value in state.items()}
+    diffusion.load_state_dict(state, strict=False)  # it knows no families
+
+
+def save(training, out, loss, started):
+    """Write run.pt and the averages, and a line of log.csv."""
+    s, seen = training.settings, training.step * training.settings.batch_size
+    with replacing(out / "run.pt") as temporary:
+        torch.save(training.state_dict(), temporary)
+    for ema, decay in zip(training.emas, s.emas, strict=True):
+        save_weights(ema, s.config, training.step, out / f"ema_{decay}.pt")
+    log = out / "log.csv"
+    new = not log.exists()
+    found = errors(training.emas[-1])
+    with log.open("a", newline="") as file:
+        if new:
+            names = [f"error at {a}" for a in ALPHA_BARS]
+            csv.writer(file).writerow(["step", "pictures", "minutes", "loss", *names])
+        minutes = (time.time() - started) / 60
+        row = [training.step, seen, f"{minutes:.1f}", f"{loss:.4f}"]
+        csv.writer(file).writerow([*row, *(f"{error:.4f}" for error in found)])
+
+
+def train(settings, out):
+    images = draw_all(settings.textiles)
+    training = Training(settings)
+    with suppress(FileNotFoundError):
+        path = out / "run.pt"
+        training.load_state_dict(torch.load(path, weights_only=True, mmap=True))
+    total = settings.pictures // settings.batch_size
+    compile_for(training.diffusion.model, total)
+    started = saved = time.time()  # of this sitting
+    losses = []
+    bar = tqdm(initial=training.step, total=total, desc="Training", mininterval=10)
+    with stop_signals() as stop, bar:
+        while training.step < total and not stop.is_set():
+            losses.append(training.take_step(images))
+            bar.update()
+            if time.time() - saved > SAVE_EVERY or stop.is_set():
+                save(training, out, np.mean(losses), started)
+                bar.set_postfix(loss=f"{np.mean(losses):.4f}")
+                saved, losses = time.time(), []
+    if losses and not stop.is_set():
+        save(training, out, np.mean(losses), started)
+    print(f"{training.step * settings.batch_size:,} pictures seen; {out}.")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=folder, required=True, help="folder of the run")
+    train(Settings(), parser.parse_args(argv).out)
+
+
+if __name__ == "__main__":
+    run(main)
