@@ -168,6 +168,20 @@ def run(main):
 # --- Build ------------------------------------------------------------------
 
 
+class TorusConv2d(nn.Conv2d):
+    """A convolution on the torus: what leaves on one side comes in on the other.
+
+    The same numbers as padding_mode="circular", in less time: a concatenation keeps
+    the order of the channels in memory.
+    """
+
+    def forward(self, x):
+        down, right = self.padding
+        x = torch.cat([x[..., -down:, :], x, x[..., :down, :]], dim=-2)
+        x = torch.cat([x[..., -right:], x, x[..., :right]], dim=-1)
+        return F.conv2d(x, self.weight, self.bias)
+
+
 class TimeAndLabel(nn.Sequential):
     """The library's embedding of t, and a row for each family added to it."""
 
@@ -206,9 +220,10 @@ class FabricUnet(Unet):
         )
         self.patch, self.families = patch, tuple(families)
         self.channels = self.out_dim = 3
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and layer.padding != (0, 0):
-                layer.padding_mode = padding
+        if padding == "circular":
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d) and layer.padding != (0, 0):
+                    layer.__class__ = TorusConv2d  # with the weights it has
         if families:
             self.time_mlp = TimeAndLabel(self.time_mlp, families)
 

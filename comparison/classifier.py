@@ -1,6 +1,11 @@
-"""A small classifier of the eight textile families: what the metrics see with.
+"""Small classifiers of the eight textile families: what the metrics see with.
 
-    python -m comparison.classifier      train it anew, and write its weights
+    python -m comparison.classifier      train them anew, and write their weights
+
+Two judges of different kinds, trained on different textiles. The first may be asked
+while a model is built, say to choose between two. The second only ever reports: a model
+that was tuned to please the first finds in it somebody it has never met. A third,
+`discrete`, is the first one for the textiles of `fabric_dataset`.
 
 Frechet distance, precision and recall compare pictures by the features of a network.
 Inception's, the usual ones, know dogs and cars, weigh 90 MB and want thousands of
@@ -9,6 +14,7 @@ covariance. The numbers are therefore comparable with each other, and not with a
 a paper.
 """
 
+import argparse
 import itertools
 from pathlib import Path
 
@@ -18,16 +24,17 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from fabric_dataset import FAMILIES, draw_textiles, family, load_folder, pattern
+import fabric_dataset
+from ddpm import textiles
+from ddpm.textiles import FAMILIES
 from fabric_diffusion import read_checkpoint, replacing, run
 
-WEIGHTS = Path(__file__).with_suffix(".pt")
 HELD_OUT = 1_000_000  # seeds from here on are in no training set of this module
-STEPS = 700
 BATCH = 64
+TEXTILES = 4_000  # that a judge is trained on
 
 
-def network():
+def convolutions():
     """(B, 3, 64, 64) in [0, 1] -> features (B, 64) -> logits (B, 8)."""
     widths = (3, 24, 48, 64, 64)
     layers = []
@@ -41,9 +48,44 @@ def network():
     return nn.Sequential(features, nn.Linear(widths[-1], len(FAMILIES)))
 
 
-def load_classifier():
-    classifier = network()
-    classifier.load_state_dict(read_checkpoint(WEIGHTS))
+class Patches(nn.Module):
+    """As `convolutions`, by attention among patches of 8 x 8 pixels. It is not told
+    where they lie, for the family is in what they show."""
+
+    def __init__(self, width=64):
+        super().__init__()
+        self.cut = nn.Conv2d(3, width, 8, stride=8)
+        layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0, batch_first=True, norm_first=True
+        )
+        self.attend = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+
+    def forward(self, x):
+        patches = self.cut(x).flatten(2).transpose(1, 2)  # (B, 64, width)
+        return self.attend(patches).mean(dim=1)
+
+
+def transformer():
+    return nn.Sequential(Patches(), nn.Linear(64, len(FAMILIES)))
+
+
+# What draws the textiles, the first seed of those that the judge is trained on, the
+# network, and the steps.
+JUDGES = {
+    "first": (textiles, 0, convolutions, 1_000),
+    "second": (textiles, 500_000, transformer, 2_000),
+    "discrete": (fabric_dataset, 0, convolutions, 1_000),
+}
+
+
+def weights_of(judge):
+    return Path(__file__).with_name(f"classifier_{judge}.pt")
+
+
+def load_classifier(judge="first"):
+    """A trained judge, one of `JUDGES`."""
+    classifier = JUDGES[judge][2]()
+    classifier.load_state_dict(read_checkpoint(weights_of(judge)))
     return classifier.eval()
 
 
@@ -59,23 +101,30 @@ def look(classifier, images, batch_size=256):
     return torch.cat(features).numpy(), torch.cat(probabilities).numpy()
 
 
-def held_out(count):
+def held_out(count, source=textiles):
     """Textiles that nothing here was trained on: (count, 64, 64, 3) uint8, labels."""
-    seeds = range(HELD_OUT, HELD_OUT + count)
-    drawn = [pattern(s) for s in tqdm(seeds, desc="Drawing held-out", disable=None)]
+    return drawn(range(HELD_OUT, HELD_OUT + count), source)
+
+
+def drawn(seeds, source=textiles):
+    """The textiles of these seeds: (len(seeds), 64, 64, 3) uint8, and their labels."""
+    images = [source.pattern(s) for s in tqdm(seeds, desc="Drawing", disable=None)]
     names = list(FAMILIES)
-    return np.stack(drawn), np.array([names.index(family(s)) for s in seeds])
+    return np.stack(images), np.array([names.index(source.family(s)) for s in seeds])
 
 
-def main():
-    images, _ = load_folder(draw_textiles())
-    x = torch.from_numpy(images).permute(0, 3, 1, 2)  # in the order of the seeds
-    labels = torch.arange(len(x)) % len(FAMILIES)
-    torch.manual_seed(0)
+def train(judge):
+    """A new classifier for `judge`."""
+    source, first, network, steps = JUDGES[judge]
+    images, labels = map(
+        torch.from_numpy, drawn(range(first, first + TEXTILES), source)
+    )
+    x = images.permute(0, 3, 1, 2)
+    torch.manual_seed(first)
     classifier = network()
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=STEPS)
-    for _ in tqdm(range(STEPS), desc="Training", disable=None):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    for _ in tqdm(range(steps), desc="Training", disable=None):
         index = torch.randint(len(x), (BATCH,))
         batch = x[index] / 255
         # The family is in the motif, not in its place or in the light.
@@ -88,12 +137,25 @@ def main():
         loss.backward()
         optimizer.step()
         schedule.step()
-    classifier.eval()
-    with replacing(WEIGHTS) as temporary:
-        torch.save(classifier.state_dict(), temporary)
-    images, labels = held_out(1024)
-    right = look(classifier, images)[1].argmax(axis=1) == labels
-    print(f"Wrote {WEIGHTS}: {right.mean():.1%} of {len(right)} held-out textiles.")
+    return classifier.eval()
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("judges", nargs="*", metavar="JUDGE", help=", ".join(JUDGES))
+    for judge in parser.parse_args(argv).judges or ("first", "second"):
+        if judge not in JUDGES:
+            parser.error(f"{judge} is none of {', '.join(JUDGES)}")
+        classifier = train(judge)
+        with replacing(weights_of(judge)) as temporary:
+            torch.save(classifier.state_dict(), temporary)
+        images, labels = held_out(1024, JUDGES[judge][0])
+        right = look(classifier, images)[1].argmax(axis=1) == labels
+        print(
+            f"Wrote {weights_of(judge)}: {right.mean():.1%} of 1,024 held-out cloths."
+        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import time
 import numpy as np
 import torch
 
+import fabric_dataset
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import frechet_distance, measure, nearest
@@ -237,10 +238,10 @@ def main(argv=None):
             parser.error("real: at least 4 pictures are needed, 500 to be sure")
     else:
         real = load_folder(draw_textiles(REAL))[0]
-        held, _ = held_out(max(args.count, 64))
+        held, _ = held_out(max(args.count, 64), fabric_dataset)
     sets = sets or embedded(args.count)
 
-    rows = compare(sets, real, held, load_classifier())
+    rows = compare(sets, real, held, load_classifier("discrete"))
     shown = np.random.default_rng(0).permutation(len(real))[:SHOWN]  # not by family
     pictures = {"real": real[shown]}
     pictures |= {name: images for name, (images, _) in sets.items()}

@@ -11,8 +11,9 @@ four minutes on two cores, by 250 steps some forty.
 
 import time
 
+import fabric_dataset
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import measure
+from comparison.metrics import as_asked, measure, seam
 from fabric_dataset import draw_textiles, load_folder
 from fabric_diffusion import (
     EMBEDDED_WEIGHTS,
@@ -24,6 +25,7 @@ from fabric_diffusion import (
     whole,
 )
 from generate_ddpm_morph import to_uint8
+from models.train_embedded import draw_all
 
 
 def main(argv=None):
@@ -34,23 +36,39 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
-    classifier = load_classifier()
-    train, _ = load_folder(draw_textiles(args.textiles))
-    reference, _ = look(classifier, train)
+    families = diffusion.model.families
+    if families:  # it knows the textiles that are drawn by now
+        train = to_uint8(draw_all(args.textiles) / 255)
+        held, labels = held_out(args.count)
+        label = diffusion.model.one_hot([families[k] for k in labels])
+    else:
+        train, _ = load_folder(draw_textiles(args.textiles))
+        held, labels = held_out(args.count, fabric_dataset)
+        label = None
+    judge = load_classifier("first" if families else "discrete")
+    reference, _ = look(judge, train)
 
     noise = draw_noise(range(args.seed, args.seed + args.count))
     start = time.perf_counter()
-    images = denoise(diffusion, noise, args.steps, args.sampler, batch_size=64)
+    images = denoise(
+        diffusion, noise, args.steps, args.sampler, batch_size=64, label=label
+    )
     seconds = time.perf_counter() - start
 
-    model = measure(to_uint8(images), train, reference, classifier)
-    floor = measure(held_out(args.count)[0], train, reference, classifier)
+    rows = []
+    for pictures in (to_uint8(images), held):
+        row = measure(pictures, train, reference, judge) | {"seam": seam(pictures)}
+        if families:
+            for name in ("first", "second"):
+                _, probabilities = look(load_classifier(name), pictures)
+                row[f"as asked, {name}"] = as_asked(probabilities, labels)
+        rows.append(row)
     print(
         f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, seeds from "
         f"{args.seed}, {seconds:.0f} s\n\n{'':20}{'model':>10}{'floor':>10}"
     )
-    for name in model:
-        print(f"{name:20}{model[name]:>10.4f}{floor[name]:>10.4f}")
+    for name, number in rows[0].items():
+        print(f"{name:20}{number:>10.4f}{rows[1][name]:>10.4f}")
 
 
 if __name__ == "__main__":

@@ -65,11 +65,37 @@ def recognised(probabilities, confidence=0.9):
     return (probabilities.max(axis=1) > confidence).mean()
 
 
+def as_asked(probabilities, labels, confidence=0.9):
+    """Share of pictures that the classifier is surer than `confidence` to be of the
+    family asked for. labels: (N,), its number for each."""
+    return (probabilities[np.arange(len(labels)), labels] > confidence).mean()
+
+
 def shares(probabilities):
     """Share of the pictures that is most likely of each family: (8,), sums to 1."""
     families = probabilities.shape[1]
     counts = np.bincount(probabilities.argmax(axis=1), minlength=families)
     return counts / len(probabilities)
+
+
+def seam(images):
+    """How much larger a jump across the border is than one inside; 1: seamless.
+
+    The root mean square of the differences between opposite borders, over that
+    between all other neighbours, across and down.
+    """
+    border, inner = 0.0, 0.0
+    for axis in (1, 2):
+        wrapped = np.concatenate([images, images.take([0], axis)], axis).astype(float)
+        jump = np.moveaxis(np.diff(wrapped, axis=axis), axis, 0)
+        border, inner = border + (jump[-1] ** 2).mean(), inner + (jump[:-1] ** 2).mean()
+    return np.sqrt(border / inner)
+
+
+def step_lengths(frames):
+    """Change from each frame to the next, root mean square over pixels: (N - 1,)."""
+    steps = np.diff(frames.astype(float), axis=0)
+    return np.sqrt((steps**2).mean(axis=(1, 2, 3)))
 
 
 def measure(images, real, real_features, classifier):

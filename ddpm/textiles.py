@@ -291,7 +291,9 @@ def kuba(rng, x, y):
     ground = [(0.27, 0.03, 45), (0.44, 0.10, 40), (0.36, 0.07, 30), (0.58, 0.11, 58)]
     warm = [(0.40, 0.10, 38), (0.30, 0.05, 30), (0.52, 0.11, 55)]
     places = rng.uniform(0, 12, 3)
-    inks = [dye(ring, s) for ring, s in zip((ground, raffia, warm), places)]
+    inks = [
+        dye(ring, s) for ring, s in zip((ground, raffia, warm), places, strict=True)
+    ]
     return ink, [inks[0], inks[1], oklab((0.21, 0.025, 45)), inks[2]]
 
 
@@ -388,20 +390,22 @@ def family(seed):
     return list(FAMILIES)[seed % len(FAMILIES)]
 
 
-def pattern(seed):
-    """Draw one cloth: (64, 64, 3) uint8 RGB, to a grey level the same everywhere."""
+def pattern(seed, moved=(0.0, 0.0)):
+    """Draw one cloth: (64, 64, 3) uint8 RGB, to a grey level the same everywhere.
+
+    moved: pixels right and down that the cloth is shifted behind the picture's frame;
+    what leaves on one side comes in on the other.
+    """
     rng = np.random.default_rng(seed)
     draw, weave = DRAW[family(seed)]
-    fine = (np.arange(SIZE * FINE, dtype=np.float32) + 0.5) / FINE
-    x, y = np.meshgrid(fine, fine)  # (256, 256), in pixels
-    ink, inks = draw(
-        rng, x + np.float32(rng.uniform(0, 64)), y + np.float32(rng.uniform(0, 64))
-    )
+    fine = (np.arange(SIZE * FINE) + 0.5) / FINE
+    right, down = rng.uniform(0, SIZE, 2) - moved
+    x, y = np.meshgrid(fine + right, fine + down)  # (256, 256), in pixels
+    ink, inks = draw(rng, x, y)
 
-    inks = np.array(inks)
+    inks = np.array(inks)  # OKLab
     inks += rng.uniform(-0.012, 0.012, (1, 3))  # all lighter and turned together
     inks += rng.uniform(-0.008, 0.008, inks.shape)  # and each a little by itself
-    cloth = srgb(inks).astype(np.float32)[ink]
-    cloth = cloth.reshape(SIZE, FINE, SIZE, FINE, 3).mean(axis=(1, 3))
-    cloth *= 1 + 0.04 * weave[..., None]
+    cloth = srgb(inks)[ink].reshape(SIZE, FINE, SIZE, FINE, 3).mean(axis=(1, 3))
+    cloth = cloth * (1 + 0.04 * weave[..., None])
     return np.clip(np.rint(255 * cloth), 0, 255).astype(np.uint8)

@@ -112,7 +112,7 @@ def count_families(diffusion):
     """How often each family is drawn, (8,); 1 is as often as it should."""
     noise = draw_noise(range(COUNTED_FROM, COUNTED_FROM + COUNTED))
     images = denoise(diffusion, noise, 20, "dpmpp", batch_size=64)
-    _, probabilities = look(load_classifier(), to_uint8(images))
+    _, probabilities = look(load_classifier("discrete"), to_uint8(images))
     return torch.from_numpy(shares(probabilities)).float() * len(FAMILIES)
 
 

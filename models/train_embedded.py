@@ -2,10 +2,10 @@
 
     python -m models.train_embedded --out RUN
 
-Draws the textiles first, once; then trains until the last picture of `Settings` is seen.
-Stop it or kill it whenever you like: the same command goes on. RUN holds log.csv (pictures
-seen, loss, and errors on textiles that it never saw), run.pt (the state to go on from) and
-ema_*.pt, the averaged weights: any exercise draws with them (--checkpoint).
+Draws the textiles first, once; then trains until the last picture of `Settings` is
+seen. Stop it or kill it whenever you like: the same command goes on. RUN holds log.csv
+(pictures seen, loss, and errors on textiles that it never saw), run.pt (the state to go
+on from) and ema_*.pt, averaged weights: any exercise draws with them (--checkpoint).
 """
 
 import argparse

@@ -333,3 +333,79 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
         replacing(tmp_path / "file" / "picture.png"),
     ):
         pass
+
+
+# --- A network that knows families, and the torus ---------------------------
+
+TORUS = TINY | {"padding": "circular", "families": ("kente", "adire", "kuba")}
+
+
+@pytest.fixture
+def torus():
+    torch.manual_seed(0)
+    diffusion = build(TORUS)
+    torch.nn.init.normal_(diffusion.model.time_mlp.rows.weight)
+    return diffusion.eval()
+
+
+def test_on_the_torus_to_move_and_to_denoise_commute(torus):
+    """By whole cells of the coarsest grid, for there it is cut into patches."""
+    x, t = torch.randn(2, 3, 64, 64), torch.tensor([50, 800])
+    period = torus.model.patch * torus.model.downsample_factor
+    shift = {"shifts": (3 * period, period), "dims": (2, 3)}
+    with torch.inference_mode():
+        moved = torus.model(x.roll(**shift), t)
+        torch.testing.assert_close(moved, torus.model(x, t).roll(**shift))
+        zeros = build(TINY).eval().model
+        assert (
+            zeros(x.roll(**shift), t) - zeros(x, t).roll(**shift)
+        ).abs().max() > 1e-3
+
+
+def test_circular_padding_is_that_of_torch(torus):
+    x, t = torch.randn(2, 3, 64, 64), torch.tensor([50, 800])
+    with torch.inference_mode():
+        ours = torus.model(x, t)
+        for layer in torus.model.modules():
+            if isinstance(layer, fabric_diffusion.TorusConv2d):
+                layer.__class__ = torch.nn.Conv2d
+                layer.padding_mode = "circular"
+        torch.testing.assert_close(ours, torus.model(x, t))
+
+
+def test_a_family_is_a_row_added_to_the_embedding_of_t(torus):
+    network, t = torus.model, torch.tensor([10, 400, 900])
+    label = network.one_hot(["adire", None, "kuba"])
+    assert label.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
+    *layers, rows = network.time_mlp
+    expected = torch.nn.Sequential(*layers)(t) + rows.weight.T[[1, 3, 2]]
+    torch.testing.assert_close(network.time_mlp((t, label)), expected)
+
+
+def test_without_a_label_no_family_is_asked_for(torus):
+    noise = draw_noise([1, 2])
+    label = torus.model.one_hot([None, None])
+    torch.testing.assert_close(
+        denoise(torus, noise, 3), denoise(torus, noise, 3, label=label)
+    )
+    asked = denoise(torus, noise, 3, label=torus.model.one_hot(["adire", "kuba"]))
+    alone = denoise(torus, noise[1:], 3, label=torus.model.one_hot(["kuba"]))
+    torch.testing.assert_close(asked[1:], alone)  # whatever the batch
+    assert (asked - denoise(torus, noise, 3)).abs().mean() > 1e-3
+
+
+def test_a_family_that_the_model_does_not_know_gets_the_list(torus):
+    with pytest.raises(UserError, match=r"'tartan' \(kente, adire, kuba\)"):
+        torus.model.one_hot(["tartan"])
+    with pytest.raises(UserError, match="trained without names"):
+        build(TINY).model.one_hot(["kente"])
+
+
+def test_names_and_torus_travel_in_the_file(torus, tmp_path):
+    path = tmp_path / "torus.pt"
+    fabric_diffusion.save_weights(torus, TORUS, 5_000, path, half=True)
+    again = load_diffusion(path, "cpu")
+    assert again.model.families == ("kente", "adire", "kuba")
+    label = again.model.one_hot(["kuba"])
+    ours, kept = (denoise(d, draw_noise([3]), 3, label=label) for d in (torus, again))
+    torch.testing.assert_close(ours, kept, atol=0.02, rtol=0)

@@ -21,7 +21,7 @@ def spread(t):
     return (a * STD**2 + 1 - a).sqrt()
 
 
-def predictions(x, t, _label, **_):
+def predictions(x, t, _label=None, **_):
     """E[eps | x_t] and E[x_0 | x_t] in closed form, as `model_predictions` gives them."""
     a = ALPHA_BAR[t].reshape(-1, 1, 1, 1)
     x_0 = MEAN + a.sqrt() * STD**2 / (a * STD**2 + 1 - a) * (x - a.sqrt() * MEAN)

@@ -1,0 +1,81 @@
+"""Measure how smoothly a model morphs: the steps along paths from noise to noise.
+
+    python -m comparison.smoothness                               the embedded weights
+    python -m comparison.smoothness --checkpoint RUN/ema_0.9998.pt
+
+Draws 32 morphs of 48 frames, each within a family if the model knows families, by
+spherical interpolation of noise. A step is the root mean square change from one frame
+to the next. In an even morph the largest is as long as the mean one; a slide show has
+one large step and no others. A frame whose family the judge cannot name is mush. Takes
+some six minutes on two cores.
+"""
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from comparison.classifier import load_classifier, look
+from comparison.metrics import seam, step_lengths
+from fabric_diffusion import (
+    EMBEDDED_WEIGHTS,
+    denoise,
+    draw_noise,
+    exercise_parser,
+    load_diffusion,
+    run,
+    whole,
+)
+from generate_ddpm_morph import slerp, to_uint8
+
+FRAMES = 48
+
+
+def morph(diffusion, seeds, name, steps, sampler):
+    """The frames between two seeds of the family `name`: (FRAMES, 64, 64, 3) uint8."""
+    noise = slerp(torch.linspace(0, 1, FRAMES), *draw_noise(seeds).split(1))
+    label = diffusion.model.one_hot([name] * FRAMES)
+    images = denoise(diffusion, noise, steps, sampler, batch_size=48, label=label)
+    return to_uint8(images)
+
+
+def measure(frames, judge, label):
+    """Numbers of one morph: {name: number}. label: the family's number, or None."""
+    lengths = np.sort(step_lengths(frames))
+    fifth = round(len(lengths) / 5)
+    _, probabilities = look(judge, frames)
+    if label is None:
+        label = probabilities.argmax(axis=1)
+    else:
+        label = np.full(len(frames), label)
+    sure = probabilities[np.arange(len(frames)), label]
+    return {
+        "largest step / mean step": lengths[-1] / lengths.mean(),
+        "change in the largest fifth": lengths[-fifth:].sum() / lengths.sum(),
+        "frames of no clear family": (sure < 0.9).mean(),
+        "jump across the border": seam(frames),
+    }
+
+
+def main(argv=None):
+    parser = exercise_parser(__doc__, steps=20, sampler="dpmpp", seed=0)
+    parser.add_argument("--paths", type=whole(1, 10_000), default=32)
+    args = parser.parse_args(argv)
+    diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
+    families = diffusion.model.families
+    judge = load_classifier("first" if families else "discrete")
+    rows = []
+    for path in tqdm(range(args.paths), desc="Morphs", disable=None):
+        label = path % len(families) if families else None
+        seeds = (args.seed + 2 * path, args.seed + 2 * path + 1)
+        name = families[label] if families else None
+        frames = morph(diffusion, seeds, name, args.steps, args.sampler)
+        rows.append(measure(frames, judge, label))
+    print(f"\n{'':30}{'median':>10}{'a quarter':>12}{'three':>8}{'worst':>8}")
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        quarters = np.quantile(values, [0.5, 0.25, 0.75, 1])
+        print(f"{name:30}" + "".join(f"{q:>10.2f}" for q in quarters))
+
+
+if __name__ == "__main__":
+    run(main)
