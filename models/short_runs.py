@@ -83,7 +83,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="+", choices=VARIANTS, metavar="NAME")
-    parser.add_argument("--minutes", type=whole(1, 10_000), default=10)
+    parser.add_argument("--minutes", type=whole(0, 10_000), default=10)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     for name in args.names:

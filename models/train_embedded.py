@@ -131,15 +131,16 @@ def errors(diffusion, count=512):
     )
     found = []
     for alpha_bar in ALPHA_BARS:
-        t = (diffusion.alphas_cumprod - alpha_bar).abs().argmin().expand(64)
+        level = (diffusion.alphas_cumprod - alpha_bar).abs().argmin()
         squares = 0.0
         for x_0, eps, asked in zip(
             images.split(64), noise.split(64), label.split(64), strict=True
         ):
+            t = level.expand(len(x_0))
             x_t = diffusion.q_sample(x_0, t, eps)
             guess = diffusion.model_predictions(x_t, t, asked, clip_x_start=True)
-            squares += (guess.pred_x_start - x_0).square().mean().item() * 64
-        found.append(math.sqrt(squares / count))
+            squares += (guess.pred_x_start - x_0).square().sum().item()
+        found.append(math.sqrt(squares / images.numel()))
     return found
 
 

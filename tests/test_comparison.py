@@ -3,16 +3,27 @@ import pytest
 import torch
 from PIL import Image
 
-from comparison import compare_generators, dcgan, measure_model
-from comparison.classifier import WEIGHTS, held_out, load_classifier, look
+import fabric_dataset
+from comparison import compare_generators, dcgan, measure_model, smoothness
+from comparison.classifier import (
+    JUDGES,
+    held_out,
+    load_classifier,
+    look,
+    weights_of,
+)
 from comparison.metrics import (
+    as_asked,
     frechet_distance,
     nearest,
     precision_recall,
     recognised,
+    seam,
     shares,
+    step_lengths,
 )
-from fabric_dataset import FAMILIES, DataError, family, pattern
+from ddpm.textiles import FAMILIES, family, pattern
+from fabric_dataset import DataError
 from from_scratch import metrics as companion
 
 
@@ -21,19 +32,57 @@ def textiles():
     return held_out(160)
 
 
-def test_classifier_knows_textiles_it_was_not_trained_on(textiles):
-    images, labels = textiles
-    features, probabilities = look(load_classifier(), images)
+@pytest.mark.parametrize("judge", JUDGES)
+def test_judges_know_textiles_they_were_not_trained_on(judge):
+    images, labels = held_out(160, JUDGES[judge][0])
+    features, probabilities = look(load_classifier(judge), images)
     assert features.shape == (160, 64)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities.argmax(axis=1) == labels).mean() > 0.97
-    assert WEIGHTS.stat().st_size < 1_000_000
+    assert as_asked(probabilities, labels) > 0.95
+    assert as_asked(probabilities, (labels + 1) % 8) < 0.03
+    assert weights_of(judge).stat().st_size < 1_000_000
     assert shares(probabilities) == pytest.approx(np.full(8, 1 / 8), abs=0.02)
 
 
-def test_classifier_is_not_sure_of_noise():
+@pytest.mark.parametrize("judge", JUDGES)
+def test_judges_are_not_sure_of_noise(judge):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3)).astype(np.uint8)
-    assert recognised(look(load_classifier(), noise)[1]) < 0.9
+    assert recognised(look(load_classifier(judge), noise)[1]) < 0.9
+
+
+def test_seam_is_the_jump_across_the_border_beside_those_inside():
+    ramp = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None], (8, 8, 3))
+    # Down: inside jumps of 1, seven of them, and across the border one of 7.
+    assert seam(ramp[None]) == pytest.approx(7 * np.sqrt(1))
+    both = np.stack([ramp, ramp.swapaxes(0, 1)])
+    assert seam(both) == pytest.approx(7)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3))
+    assert seam(noise.astype(np.uint8)) == pytest.approx(1, abs=0.02)
+
+
+def test_steps_of_a_fade_are_even_and_of_a_slide_show_one():
+    black, white = np.zeros((4, 4, 3)), np.full((4, 4, 3), 255.0)
+    fade = np.stack([black + w * (white - black) for w in np.linspace(0, 1, 48)])
+    np.testing.assert_allclose(step_lengths(fade), 255 / 47)
+    slides = np.stack([black] * 24 + [white] * 24).astype(np.uint8)
+    assert np.sort(step_lengths(slides)).tolist() == [0.0] * 46 + [255.0]
+    judge = load_classifier()
+    frames = np.stack([pattern(3)] * 24 + [pattern(11)] * 24)
+    row = smoothness.measure(frames, judge, label=3)
+    assert row["largest step / mean step"] == pytest.approx(47)
+    assert row["change in the largest fifth"] == 1
+    assert row["frames of no clear family"] == 0
+    assert smoothness.measure(frames, judge, label=4)["frames of no clear family"] == 1
+
+
+def test_one_command_measures_how_smooth_morphs_are(tiny_file, monkeypatch, capsys):
+    monkeypatch.setattr(smoothness, "FRAMES", 3)
+    smoothness.main(f"--checkpoint {tiny_file} --steps 1 --paths 2".split())
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.startswith("largest step / mean step"))
+    median, low, high, worst = map(float, row.split()[5:])
+    assert 1 <= low <= median <= high <= worst <= 2  # two steps
 
 
 def test_frechet_distance_of_gaussians_is_the_closed_form():
@@ -91,7 +140,9 @@ def test_held_out_textiles_belong_to_the_families_named(textiles):
 
 def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
     monkeypatch.setattr(measure_model, "draw_textiles", lambda count: count)
-    monkeypatch.setattr(measure_model, "load_folder", lambda count: held_out(count))
+    monkeypatch.setattr(
+        measure_model, "load_folder", lambda count: held_out(count, fabric_dataset)
+    )
     torch.manual_seed(0)
     measure_model.main(
         f"--checkpoint {tiny_file} --steps 1 --count 16 --textiles 40".split()

@@ -1,0 +1,159 @@
+"""The recipe of the embedded weights, and the short runs: small, against the library."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from ddpm.textiles import FAMILIES, pattern
+from fabric_diffusion import build, load_diffusion
+from models import short_runs, train_embedded
+from models.train_embedded import Settings, Training, batch_of, draw_all, loss_of
+
+CONFIG = TINY | {
+    "families": tuple(FAMILIES),
+    "padding": "circular",
+    "objective": "pred_v",
+}
+SMALL = Settings(
+    config=CONFIG, textiles=16, pictures=40, batch_size=4, warm_up=2, emas=(0.5, 0.9)
+)
+
+
+@pytest.fixture(scope="module")
+def images():
+    stack = np.stack([pattern(seed) for seed in range(16)])
+    return torch.from_numpy(stack).permute(0, 3, 1, 2)
+
+
+def test_textiles_are_drawn_once_in_the_order_of_their_seeds(tmp_path, images):
+    drawn = draw_all(8, first=4, data=tmp_path)
+    assert torch.equal(drawn, images[4:12])
+    (path,) = tmp_path.glob("*.npy")
+    stamp = path.stat().st_mtime_ns
+    assert torch.equal(draw_all(8, first=4, data=tmp_path), drawn)
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_a_batch_shows_cloth_moved_along_with_its_name_and_noise_by_its_step(images):
+    settings = dataclasses.replace(SMALL, batch_size=400, no_label=0.25)
+    x_0, t, noise, label = batch_of(images, 7, settings)
+    again = batch_of(images, 7, settings)
+    assert all(
+        torch.equal(*pair) for pair in zip((x_0, t, noise, label), again, strict=True)
+    )
+    assert not torch.equal(batch_of(images, 8, settings)[0], x_0)
+    assert x_0.min() >= -1 and x_0.max() <= 1 and x_0.shape == (400, 3, 64, 64)
+    assert noise.mean().abs() < 0.01 and noise.std() == pytest.approx(1, abs=0.01)
+    assert (label.sum(dim=1) == 1).all()
+    assert (label[:, 8] == 1).float().mean() == pytest.approx(0.25, abs=0.07)
+    # A cloth and its name belong together: what is moved or mirrored keeps its colours.
+    colours = images.float().mean(dim=(2, 3)) / 127.5 - 1
+    index = torch.cdist(x_0.mean(dim=(2, 3)), colours).argmin(dim=1)
+    named = label[:, 8] == 0
+    assert torch.equal(label.argmax(dim=1)[named], (index % 8)[named])
+
+
+def test_timesteps_are_spread_as_the_settings_say(images):
+    settings = dataclasses.replace(
+        SMALL, batch_size=1000, spread=((0, 0), (0.5, 100), (1, 1000))
+    )
+    _, t, _, _ = batch_of(images[:, :, :8, :8], 3, settings)
+    assert (t < 100).float().mean() == pytest.approx(0.5, abs=0.002)
+    assert t.min() == 0 and 990 <= t.max() <= 999
+    counts = torch.histc(t[t >= 100].float(), 9, 100, 1000)
+    assert counts.max() - counts.min() <= 2  # evenly
+
+
+def test_loss_is_the_librarys_without_its_weight():
+    torch.manual_seed(0)
+    diffusion = build(TINY | {"objective": "pred_v"})
+    torch.nn.init.normal_(diffusion.model.final_conv.weight, std=0.3)
+    x_0, noise = torch.rand(3, 3, 64, 64) * 2 - 1, torch.randn(3, 3, 64, 64)
+    t = torch.tensor([5, 300, 990])
+    theirs = diffusion((x_0 + 1) / 2, times=t, noise=noise, loss_reduction="none")
+    theirs = (theirs / diffusion.loss_weight[t]).mean()
+    ours = loss_of(diffusion, x_0, t, noise, None)
+    torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0)  # bf16 where there is
+
+
+def test_stopped_and_resumed_is_as_if_it_had_not_been(images):
+    whole, first = Training(SMALL), Training(SMALL)
+    for _ in range(3):
+        first.take_step(images)
+    state = first.state_dict()
+    second = Training(SMALL)
+    second.load_state_dict(state)
+    for _ in range(2):
+        second.take_step(images)
+    for _ in range(5):
+        whole.take_step(images)
+    assert second.step == whole.step == 5
+    for one, two in zip(
+        (*second.emas, second.diffusion), (*whole.emas, whole.diffusion), strict=True
+    ):
+        for a, b in zip(one.parameters(), two.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_rate_warms_up_stays_and_falls_to_zero():
+    training = Training(dataclasses.replace(SMALL, pictures=400, cooldown=0.25))
+    rates = []
+    for step in range(100):
+        training.step = step
+        rates.append(training.rate())
+    assert rates[:3] == [0.5, 1, 1] and rates[74] == 1
+    np.testing.assert_allclose(rates[75:], np.linspace(1, 0.04, 25))
+
+
+def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
+    monkeypatch.setattr(train_embedded, "draw_all", lambda count, first: images[:count])
+    monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
+    diffusion = build(CONFIG).eval()
+    # A network that answers v = noise * signal - x_0 * strength for x_0 = 0.
+    diffusion.model.forward = lambda x, t, label: (
+        x
+        * (diffusion.alphas_cumprod[t] / (1 - diffusion.alphas_cumprod[t])).sqrt()[
+            :, None, None, None
+        ]
+    )
+    found = train_embedded.errors(diffusion, 16)
+    power = (images / 127.5 - 1).square().mean().sqrt().item()
+    np.testing.assert_allclose(found, power, rtol=1e-3)
+
+
+def test_the_recipe_runs_stops_and_goes_on(tmp_path, monkeypatch, images):
+    monkeypatch.setattr(
+        train_embedded, "draw_all", lambda count, first=0: images[:count]
+    )
+    monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
+    monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
+    monkeypatch.setattr(train_embedded, "SAVE_EVERY", 0)
+    train_embedded.train(dataclasses.replace(SMALL, pictures=12), tmp_path)
+    train_embedded.train(SMALL, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [int(row["pictures"]) for row in rows] == list(range(4, 44, 4))
+    assert float(rows[0]["error at 0.02"]) == 0.1
+    drawn = load_diffusion(tmp_path / "ema_0.9.pt", "cpu")
+    assert drawn.model.families == tuple(FAMILIES)
+    one, two = (load_diffusion(tmp_path / f"ema_{d}.pt", "cpu") for d in (0.5, 0.9))
+    assert not torch.equal(one.model.init_conv.weight, two.model.init_conv.weight)
+
+
+def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
+    variant = {"config": CONFIG, "textiles": 16, "batch_size": 4}
+    monkeypatch.setattr(short_runs, "VARIANTS", {"tiny": variant})
+    monkeypatch.setattr(short_runs, "TABLE", tmp_path / "table.csv")
+    monkeypatch.setattr(short_runs, "ROOT", tmp_path)
+    monkeypatch.setattr(short_runs, "draw_all", lambda count: images)
+    monkeypatch.setattr(short_runs, "errors", lambda ema: [0.1] * 5)
+    monkeypatch.setattr(short_runs, "compile_for", lambda model, steps: None)
+    threads = torch.get_num_threads()
+    short_runs.main(["tiny", "--minutes", "0"])
+    torch.set_num_threads(threads)
+    (row,) = csv.DictReader((tmp_path / "table.csv").open())
+    assert row["run"] == "tiny" and row["pictures"] == "12" and row["0.9"] == "0.1000"
+    assert (tmp_path / "outputs" / "short_runs" / "tiny.png").is_file()
