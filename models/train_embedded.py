@@ -6,6 +6,7 @@ Draws the textiles first, once; then trains until the last picture of `Settings`
 seen. Stop it or kill it whenever you like: the same command goes on. RUN holds log.csv
 (pictures seen, loss, and errors on textiles that it never saw), run.pt (the state to go
 on from) and ema_*.pt, averaged weights: any exercise draws with them (--checkpoint).
+The optimiser needs `pip install pytorch_optimizer`.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from exercise3_train import compile_for, follow, precision, stop_signals
 from fabric_diffusion import (
     LESSON_CONFIG,
     ROOT,
+    UserError,
     build,
     folder,
     read_checkpoint,
@@ -47,6 +49,10 @@ NETWORK = LESSON_CONFIG | {
     "objective": "pred_v",
 }
 
+# The embedded weights of before, which draw other, simpler textiles: in the history of
+# this repository, `git show 9433bde:models/ddpm_fabrics_embedded.pt`.
+START = "26bd3b40da0b8a44ac5ab20ff3ec727f231dc350fd5969c3f48dd12a49d3b84e"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -62,8 +68,8 @@ class Settings:
     no_label: float = 0.1  # part of the pictures shown without their family's name
     # Timesteps: (part of the batch, up to this t), spread evenly between.
     spread: tuple = ((0, 0), (0.015, 30), (0.725, 450), (1, 1000))
-    optimizer: str = "Adam"
-    start: str = ""  # weights to begin with, by SHA-256; empty: from nothing
+    optimizer: str = "Muon"  # or Adam, or SOAP
+    start: str = START  # weights to begin with, by SHA-256; empty: from nothing
     emas: tuple = (0.999, 0.9998)  # averaged weights that are kept
 
 
@@ -145,11 +151,14 @@ def errors(diffusion, count=512):
 
 
 def make_optimizer(settings, network):
+    """Adam, or one that knows matrices: Muon orthogonalises each step of a matrix
+    (Jordan et al. 2024), SOAP is Adam in Shampoo's eigenbasis (Vyas et al. 2024).
+    """
     if settings.optimizer == "Adam":
         return torch.optim.Adam(
             network.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True
         )
-    import pytorch_optimizer  # only some of the short runs want it
+    import pytorch_optimizer
 
     matrices = [p for p in network.parameters() if p.ndim > 1 and min(p.shape[:2]) > 9]
     others = [p for p in network.parameters() if all(p is not m for m in matrices)]
@@ -229,13 +238,16 @@ class Training:
 
 
 def load_start(diffusion, sha256):
-    """Weights of the same shape from the embedded file that the hash names."""
+    """The weights of the file that the hash names, which know no families yet."""
     path = ROOT / "models" / "ddpm_fabrics_embedded.pt"
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise SystemExit(f"{path} is not the file that the settings start from.")
+        raise UserError(
+            f"{path} is not the file that Settings.start names: put that one there, or "
+            "leave Settings.start empty to begin from nothing."
+        )
     state = read_checkpoint(path)["ema"]
     state = {key.removeprefix("ema_model."): value for key, value in state.items()}
-    diffusion.load_state_dict(state, strict=False)  # it knows no families
+    diffusion.load_state_dict(state, strict=False)
 
 
 def save(training, out, loss, started):
