@@ -16,6 +16,7 @@ import hashlib
 import math
 import multiprocessing
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ class Settings:
     """All that the recipe chooses. Why: see the table of short runs in the card."""
 
     config: dict = field(default_factory=lambda: NETWORK)
+    draw: Callable = textiles.pattern
     textiles: int = 48_000  # drawn; each is seen moved along and mirrored
     pictures: int = 3_000_000  # seen in all
     batch_size: int = 32
@@ -78,14 +80,14 @@ ALPHA_BARS = (0.9, 0.5, 0.2, 0.08, 0.02)  # noise levels at which errors are mea
 SAVE_EVERY = 600  # seconds
 
 
-def draw_all(count, first=0, data=ROOT / "data"):
+def draw_all(count, first=0, data=ROOT / "data", draw=textiles.pattern):
     """The textiles of seeds first, ... as (count, 3, 64, 64) uint8, kept on disk."""
     source = hashlib.sha256(Path(textiles.__file__).read_bytes()).hexdigest()[:8]
-    path = data / f"{source}_{first}_{count}.npy"
+    path = data / f"{draw.__name__}_{source}_{first}_{count}.npy"
     if not path.exists():
         seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
         with multiprocessing.Pool() as pool, replacing(path) as temporary:
-            np.save(temporary, np.stack(list(pool.imap(textiles.pattern, seeds, 64))))
+            np.save(temporary, np.stack(list(pool.imap(draw, seeds, 64))))
     return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -125,11 +127,11 @@ def loss_of(diffusion, x_0, t, noise, label):
 
 
 @torch.inference_mode()
-def errors(diffusion, count=512):
+def errors(diffusion, draw=textiles.pattern, count=512):
     """Error of the predicted x_0, root mean square in [-1, 1], at each of ALPHA_BARS,
     on textiles that were not trained on, their family named.
     """
-    images = draw_all(count, HELD_OUT) / 127.5 - 1
+    images = draw_all(count, HELD_OUT, draw=draw) / 127.5 - 1
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     names = [textiles.family(HELD_OUT + k) for k in range(count)]
     label = diffusion.model.one_hot(
@@ -270,7 +272,7 @@ def save(training, out, loss, started):
 
 
 def train(settings, out):
-    images = draw_all(settings.textiles)
+    images = draw_all(settings.textiles, draw=settings.draw)
     training = Training(settings)
     with suppress(FileNotFoundError):
         path = out / "run.pt"

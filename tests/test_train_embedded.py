@@ -123,7 +123,9 @@ def test_rate_warms_up_stays_and_falls_to_zero():
 
 
 def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
-    monkeypatch.setattr(train_embedded, "draw_all", lambda count, first: images[:count])
+    monkeypatch.setattr(
+        train_embedded, "draw_all", lambda count, first, draw: images[:count]
+    )
     monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
     diffusion = build(CONFIG).eval()
     # A network that answers v = noise * signal - x_0 * strength for x_0 = 0.
@@ -133,14 +135,14 @@ def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
             :, None, None, None
         ]
     )
-    found = train_embedded.errors(diffusion, 16)
+    found = train_embedded.errors(diffusion, count=16)
     power = (images / 127.5 - 1).square().mean().sqrt().item()
     np.testing.assert_allclose(found, power, rtol=1e-3)
 
 
 def test_the_recipe_runs_stops_and_goes_on(tmp_path, monkeypatch, images):
     monkeypatch.setattr(
-        train_embedded, "draw_all", lambda count, first=0: images[:count]
+        train_embedded, "draw_all", lambda count, first=0, draw=None: images[:count]
     )
     monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
     monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
@@ -161,8 +163,8 @@ def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
     monkeypatch.setattr(short_runs, "VARIANTS", {"tiny": variant})
     monkeypatch.setattr(short_runs, "TABLE", tmp_path / "table.csv")
     monkeypatch.setattr(short_runs, "ROOT", tmp_path)
-    monkeypatch.setattr(short_runs, "draw_all", lambda count: images)
-    monkeypatch.setattr(short_runs, "errors", lambda ema: [0.1] * 5)
+    monkeypatch.setattr(short_runs, "draw_all", lambda count, draw: images)
+    monkeypatch.setattr(short_runs, "errors", lambda ema, draw: [0.1] * 5)
     monkeypatch.setattr(short_runs, "compile_for", lambda model, steps: None)
     threads = torch.get_num_threads()
     short_runs.main(["tiny", "--minutes", "0"])
