@@ -51,7 +51,7 @@ VARIANTS = {
     "patch 2": ADAM | {"config": NETWORK | PATCH_2},
     "uniform t": ADAM | {"spread": ((0, 0), (1, 1000))},
     "noisier t": ADAM | {"spread": ((0, 0), (0.02, 50), (0.6, 450), (1, 1000))},
-    "aligned": ADAM | {"draw": aligned},
+    "aligned": ADAM | {"draw": aligned, "textiles": 12_000},
     "SOAP": ADAM | {"optimizer": "SOAP"},
     "Muon": {"start": ""},
     "embedded": {"optimizer": "Adam"},
