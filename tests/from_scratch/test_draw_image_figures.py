@@ -96,6 +96,7 @@ def stated_in_the_exercises():
     needed = [
         fewest({int(n): row for n, row in STEPS[s].items()}) for s in ("ddim", "ddpm")
     ]
+    assert needed[0] < needed[1]
     yield f"says {needed[0]} steps for DDIM, and {needed[1]} for DDPM."
     two = STEPS["weight 2, 2 steps"]
     yield f"{percent(two['read as asked'])} are read as asked, in two steps, and recall"
