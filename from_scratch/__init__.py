@@ -7,18 +7,30 @@ Read in this order; each module imports only from those before it:
     denoisers       the network eps_theta, and a case in which it is known exactly
     datasets        points in the plane, and pictures
     metrics         do two sets of points, or of pictures, come from one distribution?
-    plots           the pictures
-    train_toy2d     run it: python -m from_scratch.train_toy2d
-    draw_figures    the lesson's figures: python -m from_scratch.draw_figures
-    break_it        seven mistakes to find: python -m from_scratch.break_it
+    training        the training loop, the moving average of weights, the loss at each t
 
 Part 2, pictures:
 
-    unet                the network for pictures, and half of one that names classes
-    classifier          a judge of finished pictures, a guide among noisy ones
-    image_model         a model of pictures: made, trained, saved, asked for a class
-    train_images        run it: python -m from_scratch.train_images
-    solution_schedules  what a schedule does: the first exercise, solved
-    solution_steps      how few steps suffice: the second
-    draw_image_figures  figures: python -m from_scratch.draw_image_figures
+    unet            the network for pictures, and half of one that names classes
+    classifier      a judge of finished pictures, a guide among noisy ones
+    files           written whole or not at all
+    image_model     a model of pictures: made, trained, saved, asked for a class
+
+To run, with what it takes to draw and to read flags:
+
+    command_line        types for flags, their ranges, the end by Ctrl-C
+    pages.plots         how points, curves and pictures are drawn
+    pages.run_pictures  the pictures that a run writes
+    train_toy2d         part 1: python -m from_scratch.train_toy2d
+    train_images        part 2: python -m from_scratch.train_images
+
+What draws the pages, each with python -m from_scratch.pages.NAME:
+
+    pages.figures             which figures, and where their numbers go
+    pages.experiments         what is trained and drawn more than once
+    pages.draw_figures        the figures of part 1
+    pages.break_it            seven mistakes to find
+    pages.solution_schedules  what a schedule does: the first exercise, solved
+    pages.solution_steps      how few steps suffice: the second
+    pages.draw_image_figures  the figures of part 2
 """

@@ -9,6 +9,7 @@ pictures, and what in real ones, is how they are compared.
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from from_scratch.diffusion import q_sample
-from from_scratch.metrics import (
-    frechet_distance,
-    inception_score,
-    nearest,
-    precision_recall,
-)
+from from_scratch.metrics import measure, nearest
 
 EPOCHS = 25
 BATCH_SIZE = 128
@@ -77,7 +73,7 @@ def look(network, x, t=-1, batch_size=500):
     for part in x.split(batch_size):
         feature = network.features(part, torch.full((len(part),), t, device=x.device))
         features.append(feature)
-        probabilities.append(network.name(feature).softmax(dim=1))  # over the classes
+        probabilities.append(network.head(feature).softmax(dim=1))  # over the classes
     both = torch.cat(features), torch.cat(probabilities)
     return tuple(a.cpu().double().numpy() for a in both)
 
@@ -101,7 +97,7 @@ class Inception(nn.Module):
             raise ValueError(
                 f"{path} holds no weights of torchvision's inception_v3: {reason}"
             ) from None
-        self.name, network.fc = network.fc, nn.Identity()
+        self.head, network.fc = network.fc, nn.Identity()
         self.network = network.eval()
 
     def features(self, x, t):
@@ -113,31 +109,22 @@ class Inception(nn.Module):
 # --- What a judge says ------------------------------------------------------
 
 
+def accuracy(network, x, y, t=-1):
+    """Share of pictures x (N, C, H, W) that a classifier reads as y (N,)."""
+    read = look(network, x, t)[1].argmax(axis=1)
+    return float((read == y.cpu().numpy()).mean())
+
+
+def judged(judge, x, y, real):
+    """{name: number} of pictures x, asked to be of classes y, beside as many real."""
+    numbers = measure(look(judge, x), look(judge, real))
+    return {"read as asked": accuracy(judge, x, y), **numbers}
+
+
 def same_classes(y, wanted):
     """Indices into y of as many of each class as there are in `wanted`."""
     chosen = [(y == k).nonzero()[:, 0][: (wanted == k).sum()] for k in wanted.unique()]
     return torch.cat(chosen)
-
-
-def measure(judge, x, real, inception=None):
-    """{name: number} for pictures x, against real ones, equally many of each class.
-
-    Features and probabilities are those of the judge, or of `inception`.
-    """
-    features, probabilities = look(inception or judge, x)
-    real_features, _ = look(inception or judge, real)
-    precision, recall = precision_recall(features, real_features)
-    return {
-        "Frechet distance": frechet_distance(features, real_features),
-        "Inception score": inception_score(probabilities),
-        "precision": precision,
-        "recall": recall,
-    }
-
-
-def read_as(judge, x, y):
-    """Share of pictures x (N, C, H, W) that the judge reads as y (N,)."""
-    return float((look(judge, x)[1].argmax(axis=1) == y.cpu().numpy()).mean())
 
 
 def compare(judge, x, y, train_set, test_set, inception=None):
@@ -145,19 +132,28 @@ def compare(judge, x, y, train_set, test_set, inception=None):
 
     y: the classes that were asked for, or None. train_set, test_set: (x_0, y) of real
     pictures. As many are held against those of the test set as there are there; of the
-    real ones, so many from the training set.
+    real ones, so many from the training set. inception: gives the features in place of
+    the judge; what a picture is read as is still for the judge to say.
     """
     (x_train, y_train), (x_test, y_test) = train_set, test_set
     n = min(len(x), len(x_test))  # few are further off than many: take equal numbers
     x_test, y_test = x_test[:n], y_test[:n]
     x_real = x_train[same_classes(y_train, y_test)]
+    sees = partial(look, inception or judge)
 
     def row(pictures, labels, against_test, against_train):
-        numbers = {}
-        if labels is not None:
-            numbers["read as asked"] = read_as(judge, pictures, labels)
-        numbers |= measure(judge, against_test, x_test, inception)
+        asked = labels is not None
+        numbers = {"read as asked": accuracy(judge, pictures, labels)} if asked else {}
+        numbers |= measure(sees(against_test), sees(x_test))
         numbers["to nearest"] = float(nearest(against_train, x_train)[0].median())
         return numbers
 
     return row(x, y, x[:n], x[:n]), row(x_test, y_test, x_real, x_test)
+
+
+def print_table(generated, real):
+    """The numbers of `compare`, one a line."""
+    print(f"{'':16} generated    real")
+    for name, value in real.items():
+        ours = f"{generated[name]:9.3f}" if name in generated else f"{'-':>9}"
+        print(f"{name:16} {ours} {value:7.3f}")

@@ -103,6 +103,11 @@ def draw(name, n, seed):
     return torch.from_numpy(x_0).float(), torch.from_numpy(part[chosen]).long()
 
 
+def real_draws(name, n, seed=1, count=10):
+    """[x_0 (n, 2), ...]: `count` draws, to hold generated points against."""
+    return [draw(name, n, seed + i)[0] for i in range(count)]
+
+
 def parts(name):
     """How many parts the points of a data set come from."""
     return int(draw(name, 1000, seed=0)[1].max()) + 1

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def waves(u, octaves):
+def fourier_features(u, octaves):
     """(B, k) -> (B, k (1 + 2 octaves)): u, and its sines and cosines.
 
     Each wave is twice as fast as the one before. Slow waves tell far from near, fast
@@ -31,7 +31,7 @@ class MLP(nn.Module):
     def __init__(self, T, width=128, depth=3, classes=0, use_time=True):
         super().__init__()
         self.T, self.use_time = T, use_time
-        self.enter = nn.Linear(2 * (1 + 2 * self.OCTAVES), width)
+        self.proj_in = nn.Linear(2 * (1 + 2 * self.OCTAVES), width)
         self.time = nn.Sequential(
             nn.Linear(1 + 2 * self.OCTAVES, width),
             nn.SiLU(),
@@ -40,7 +40,7 @@ class MLP(nn.Module):
         self.label = nn.Embedding(classes + 1, 2 * width)  # its last row: any
         nn.init.zeros_(self.label.weight)
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.leave = nn.Linear(width, 2)
+        self.proj_out = nn.Linear(width, 2)
 
     def forward(self, x, t, y=None):
         if y is None:
@@ -48,12 +48,12 @@ class MLP(nn.Module):
         condition = self.label(y % self.label.num_embeddings)  # (B, 2 width)
         if self.use_time:
             u = math.pi * t[:, None] / self.T
-            condition = condition + self.time(waves(u, self.OCTAVES))
+            condition = condition + self.time(fourier_features(u, self.OCTAVES))
         scale, shift = condition.chunk(2, dim=1)
-        h = self.enter(waves(x, self.OCTAVES))  # (B, width)
+        h = self.proj_in(fourier_features(x, self.OCTAVES))  # (B, width)
         for layer in self.layers:
             h = h + layer(F.gelu(h * (1 + scale) + shift))
-        return self.leave(F.gelu(h))
+        return self.proj_out(F.gelu(h))
 
 
 def mixture_eps(schedule, centres, std):

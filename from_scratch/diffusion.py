@@ -107,15 +107,15 @@ def sample(
     x_0 is what the network takes x_t for. The last item is (-1, x_0, x_0): the
     sample. Algorithm 2 of Ho et al. (2020) for `ddpm` with steps = T.
 
-    sampler: "ddpm" or "ddim". steps: T unless given. clip: data lie in
-    [-clip, clip], so the predicted x_0 is held there. generator: source of the
-    fresh noise of ddpm, on the CPU. Raises ValueError for a sampler or a number of
-    steps that there is not.
+    sampler: "ddpm" or "ddim", or a function like `ddpm_step`. steps: T unless given.
+    clip: data lie in [-clip, clip], so the predicted x_0 is held there. generator:
+    source of the fresh noise of ddpm, on the CPU. Raises ValueError for a sampler or
+    a number of steps that there is not.
     """
-    if sampler not in SAMPLERS:
+    step = SAMPLERS.get(sampler, sampler)
+    if not callable(step):
         raise ValueError(f"No sampler {sampler!r}. Known: {', '.join(SAMPLERS)}.")
-    step, steps = SAMPLERS[sampler], schedule.T if steps is None else steps
-    for t, s in timestep_pairs(schedule.T, steps):
+    for t, s in timestep_pairs(schedule.T, schedule.T if steps is None else steps):
         eps = eps_theta(x, torch.full((len(x),), t, device=x.device))
         x_0 = predict_x_0(schedule, x, t, eps)
         if clip is not None:

@@ -1,7 +1,8 @@
 """Are two sets, of points or of pictures, draws from the same distribution?
 
-Pictures are compared by what a classifier sees in them: features (N, D), one row a
-picture, the same classifier for both sets.
+Pictures are compared by what a classifier sees in them: features (N, D) and
+probabilities of the classes (N, K), one row a picture, as `classifier.look` gives them,
+the same classifier for both sets.
 """
 
 import numpy as np
@@ -85,6 +86,21 @@ def precision_recall(features, real_features, k=3):
         return float((cdist(points, by) <= radius).any(axis=1).mean())
 
     return covered(features, real_features), covered(real_features, features)
+
+
+def measure(seen, real):
+    """{name: number} of pictures against as many real ones.
+
+    seen, real: (features, probabilities) of each.
+    """
+    (features, probabilities), (real_features, _) = seen, real
+    precision, recall = precision_recall(features, real_features)
+    return {
+        "Frechet distance": frechet_distance(features, real_features),
+        "Inception score": inception_score(probabilities),
+        "precision": precision,
+        "recall": recall,
+    }
 
 
 def nearest(x, others):

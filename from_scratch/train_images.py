@@ -20,10 +20,11 @@ from pathlib import Path
 
 import torch
 
-from from_scratch import plots
-from from_scratch.classifier import Inception, compare
+from from_scratch import command_line
+from from_scratch.classifier import Inception, compare, print_table
+from from_scratch.command_line import number, one_of
 from from_scratch.datasets import DATA, PICTURES, pictures
-from from_scratch.diffusion import SAMPLERS, sample
+from from_scratch.diffusion import SAMPLERS
 from from_scratch.image_model import (
     SETTINGS,
     config_of,
@@ -32,19 +33,10 @@ from from_scratch.image_model import (
     new,
     new_classifier,
     noise,
-    schedule_of,
-    towards,
     train,
 )
 from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule
-from from_scratch.train_toy2d import (
-    add_knob,
-    check_steps,
-    loss_by_timestep,
-    number,
-    one_of,
-    out_folder,
-)
+from from_scratch.pages.run_pictures import draw_pictures_run
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -63,39 +55,30 @@ SEED = 0
 
 
 def parse_args(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m from_scratch.train_images",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = partial(add_knob, parser)
+    parser = command_line.parser("from_scratch.train_images", __doc__)
+    add = partial(command_line.add_knob, parser)
     add("--dataset", one_of(PICTURES), DATASET, ", ".join(PICTURES))
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
-    add("--timesteps", number(int, 2, 10_000), TIMESTEPS, "T, 2 to 10000")
+    add("--timesteps", command_line.TIMESTEPS, TIMESTEPS, "T, 2 to 10000")
     add("--guidance", one_of(("free", "classifier")), GUIDANCE, "free, classifier")
-    add("--guidance-weight", number(float, 0, 20), GUIDANCE_WEIGHT, "0 to 20")
+    add("--guidance-weight", command_line.GUIDANCE_WEIGHT, GUIDANCE_WEIGHT, "0 to 20")
     add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
-    add("--sampling-steps", number(int, 1, 10_000), SAMPLING_STEPS, "1 to T")
+    add("--sampling-steps", command_line.SAMPLING_STEPS, SAMPLING_STEPS, "1 to T")
     add("--samples", number(int, 10, 50_000), SAMPLES, "pictures to be measured")
-    add("--seed", number(int, 0, 2**31), SEED, "names the run")
+    add("--seed", command_line.SEED, SEED, "names the run")
     add("--data", Path, DATA, "folder of downloaded pictures")
-    parser.add_argument(
-        "--conditional",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="train with class labels, or without (with)",
-    )
-    parser.add_argument("--epochs", type=number(int, 1, 100_000), help="in total")
-    parser.add_argument("--resume", action="store_true", help="go on with OUT/model.pt")
-    parser.add_argument(
-        "--inception",
-        type=Path,
-        help="file with the weights of torchvision's inception_v3",
-    )
-    parser.add_argument("--device", help="cuda, mps or cpu (the first there is)")
-    parser.add_argument("--out", help="folder to write to (outputs/DATASET)")
+    flag = parser.add_argument
+    what = "train with class labels, or without (with)"
+    labelled = argparse.BooleanOptionalAction
+    flag("--conditional", action=labelled, default=True, help=what)
+    flag("--epochs", type=command_line.EPOCHS, help="in total")
+    flag("--resume", action="store_true", help="go on with OUT/model.pt")
+    what = "file with the weights of torchvision's inception_v3"
+    flag("--inception", type=Path, help=what)
+    flag("--device", help="cuda, mps or cpu (the first there is)")
+    flag("--out", help="folder to write to (outputs/DATASET)")
     args = parser.parse_args(argv)
-    check_steps(parser, args)
+    command_line.check_steps(parser, args)
     if not args.conditional and args.guidance == "free":
         args.guidance = None  # there is no label to insist on
         if args.guidance_weight != GUIDANCE_WEIGHT:
@@ -103,13 +86,9 @@ def parse_args(argv):
                 "argument --guidance-weight: without labels, allowed only with "
                 "--guidance classifier"
             )
-    args.epochs = args.epochs or SETTINGS[args.dataset][1]
-    try:
-        args.device = torch.device(args.device or best_device())
-        torch.zeros(1, device=args.device)  # is it there, and does it answer?
-    except (RuntimeError, AssertionError, NotImplementedError):
-        parser.error(f"argument --device: there is no {args.device} here; try cpu")
-    args.out = out_folder(parser, args.out or f"outputs/{args.dataset}")
+    args.epochs = args.epochs or SETTINGS[args.dataset].epochs
+    args.device = device(parser, args.device or best_device())
+    args.out = command_line.out_folder(parser, args.out or f"outputs/{args.dataset}")
     return args
 
 
@@ -119,11 +98,41 @@ def best_device():
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def device(parser, name):
+    """The torch.device of a name, if it is there and answers."""
+    try:
+        return torch.zeros(1, device=torch.device(name)).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        parser.error(f"argument --device: there is no {name} here; try cpu")
+
+
+# --- The run ----------------------------------------------------------------
+
+
+def prepare(args):
+    """The training and the test set, each (x_0, y); the model; Inception or None.
+
+    Raises FileNotFoundError or ValueError, with a remedy, where one is not to be had.
+    """
+    train_set, test_set = (
+        tuple(part.to(args.device) for part in pictures(args.dataset, train, args.data))
+        for train in (True, False)
+    )
+    flags = args.schedule, args.timesteps, args.conditional, args.seed
+    config = config_of(args.dataset, train_set[0], *flags)
+    if args.resume:
+        model = resume(args.out / "model.pt", config, args.device)
+    else:
+        model = new(config, args.device)
+    inception = Inception(args.inception).to(args.device) if args.inception else None
+    return train_set, test_set, model, inception
+
+
 def resume(path, config, device):
     """Load a model, if it is one of this config. Raises ValueError if not."""
     model = load(path, device)
     for name, value in config.items():
-        then = model["config"].get(name)
+        then = model.config.get(name)
         if then != value:
             raise ValueError(
                 f"{path} was trained with {name} {then}, not {value}: "
@@ -133,138 +142,46 @@ def resume(path, config, device):
 
 
 def main(argv=None):
-    """Train, sample, draw, measure; returns what `compare` says."""
     # --- Setup --------------------------------------------------------------
     args = parse_args(argv)
     started = time.perf_counter()
-    path = args.out / "model.pt"
     try:
-        train_set = pictures(args.dataset, True, args.data)
-        test_set = pictures(args.dataset, False, args.data)
-        flags = args.schedule, args.timesteps, args.conditional, args.seed
-        config = config_of(args.dataset, train_set[0], *flags)
-        if args.resume:
-            model = resume(path, config, args.device)
-        else:
-            model = new(config, args.device)
-        inception = None
-        if args.inception:
-            inception = Inception(args.inception).to(args.device)
+        train_set, test_set, model, inception = prepare(args)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from None
-    (x_0, y), (x_test, y_test) = (
-        (x.to(args.device), labels.to(args.device))
-        for x, labels in (train_set, test_set)
-    )
-    schedule = schedule_of(config)
+    (x_0, y), (x_test, y_test) = train_set, test_set
 
     # --- Train --------------------------------------------------------------
+    path = args.out / "model.pt"
     if path.exists() and not args.resume:
         os.replace(path, path.with_name("model_before.pt"))
     threads = torch.get_num_threads()
     if args.dataset == "digits":
         torch.set_num_threads(1)  # batches so small only lose by sharing their work
     train(model, x_0, y, args.epochs, path)
-    judge = new_classifier(config, x_0, y)
-    by_classifier = args.guidance == "classifier"
-    guide = new_classifier(config, x_0, y, schedule) if by_classifier else None
+    judge = new_classifier(model.config, x_0, y)
+    guide = None
+    if args.guidance == "classifier":
+        guide = new_classifier(model.config, x_0, y, model.schedule)
     torch.set_num_threads(threads)
 
     # --- Sample -------------------------------------------------------------
+    how = {"weight": args.guidance_weight, "guide": guide, "sampler": args.sampler}
+    how |= {"steps": args.sampling_steps, "seed": args.seed}
     asked = y_test[torch.arange(args.samples) % len(y_test)]  # as many of each as real
-    aim = towards(model, args.guidance, args.guidance_weight, guide)
-    x_T = noise(args.samples, x_0, args.seed)
-    x = generate(
-        schedule, aim, x_T, asked, args.sampler, args.sampling_steps, args.seed
-    )
+    x = generate(model, noise(args.samples, x_0, args.seed), asked, **how)
 
     # --- Draw and compare ---------------------------------------------------
-    names = draw_all(args, model, guide, x_test, y_test)
-    labels = asked if args.guidance else None
-    both = compare(judge, x, labels, (x_0, y), (x_test, y_test), inception)
-    print_table(*both)
-    seconds = time.perf_counter() - started
-    print(f"Wrote {', '.join(names)} to {args.out.resolve()} in {seconds:.0f} s.")
-    return both
-
-
-WEIGHTS = (0, 1, 2, 5, 10)  # of the sweep
-SHOWN = (3, 8)  # classes whose way out of the noise is drawn
-
-
-def draw_all(args, model, guide, x_test, y_test):
-    """Write the pictures of a run; returns their names."""
-    schedule = schedule_of(model["config"])
     schedules = {
-        name: NoiseSchedule(beta(args.timesteps)) for name, beta in SCHEDULES.items()
+        name: NoiseSchedule(f(args.timesteps)) for name, f in SCHEDULES.items()
     }
-    x_T = noise(10, x_test, args.seed + 1)
-    few = x_test[:3]
-    x_0, y = x_test[:500], y_test[:500] if args.conditional else None
-    by_time = loss_by_timestep(schedule, partial(model["ema"], y=y), x_0)
-    figures = {
-        "noise_schedule.png": plots.draw_schedules(schedules, args.schedule),
-        "forward_process.png": plots.draw_forward_pictures(schedule, few, x_T[:3]),
-        "training_curve.png": plots.draw_training(model["losses"], *by_time),
-        "reverse_process.png": draw_walk(args, model, guide, x_T),
-        "samples.png": draw_classes(args, model, guide, x_T),
-    }
-    if args.guidance:
-        figures["guidance_sweep.png"] = draw_sweep(args, model, guide, x_T[:1])
-    for name, figure in figures.items():
-        plots.save(figure, args.out / name)
-    return [*figures, "model.pt"]
-
-
-def draw_walk(args, model, guide, x_T):
-    """The way out of noise x_T[0] and x_T[1], towards the classes SHOWN."""
-    schedule = schedule_of(model["config"])
-    aim = towards(model, args.guidance, args.guidance_weight, guide)
-    y = torch.tensor(SHOWN, device=x_T.device)
-    chosen = args.sampler, args.sampling_steps, 1.0
-    generator = torch.Generator().manual_seed(args.seed)
-    walk = sample(schedule, aim(y), x_T[: len(y)], *chosen, generator)
-    return plots.draw_reverse_pictures(schedule, list(walk))
-
-
-def draw_classes(args, model, guide, x_T):
-    """A row a class; the pictures of a column begin from one noise of x_T."""
-    names = PICTURES[args.dataset]
-    y = torch.arange(len(names), device=x_T.device).repeat_interleave(len(x_T))
-    aim = towards(model, args.guidance, args.guidance_weight, guide)
-    chosen = args.sampler, args.sampling_steps, args.seed
-    x_T = x_T.repeat(len(names), 1, 1, 1)
-    x = generate(schedule_of(model["config"]), aim, x_T, y, *chosen)
-    x = x.unflatten(0, (len(names), -1))  # (classes, 10, C, H, W)
-    return plots.draw_pictures(x, names if args.guidance else None)
-
-
-def draw_sweep(args, model, guide, x_T):
-    """One noise (1, C, H, W), every class, and more and more guidance: a row a weight.
-
-    Always with DDIM: what ddpm adds on the way would be another noise in each picture.
-    """
-    names, schedule = PICTURES[args.dataset], schedule_of(model["config"])
-    y = torch.arange(len(names), device=x_T.device)
-    x_T = x_T.expand(len(names), *x_T.shape[1:])
-    rows = []
-    for weight in WEIGHTS:
-        aim = towards(model, args.guidance, weight, guide)
-        rows.append(generate(schedule, aim, x_T, y, "ddim", args.sampling_steps))
-    labels = [f"weight {weight}" for weight in WEIGHTS]
-    return plots.draw_pictures(torch.stack(rows), labels, names)
-
-
-def print_table(generated, real):
-    """The numbers of `compare`, one a line."""
-    print(f"{'':16} generated    real")
-    for name, number_ in real.items():
-        ours = f"{generated[name]:9.3f}" if name in generated else f"{'-':>9}"
-        print(f"{name:16} {ours} {number_:7.3f}")
+    names = draw_pictures_run(args, schedules, model, how, x_test, y_test)
+    labels = asked if args.guidance else None
+    print_table(*compare(judge, x, labels, train_set, test_set, inception))
+    seconds = time.perf_counter() - started
+    names = ", ".join([*names, "model.pt"])
+    print(f"Wrote {names} to {args.out.resolve()} in {seconds:.0f} s.")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit("\nStopped. No file was left half-written.") from None
+    command_line.run(main)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from from_scratch.denoisers import waves
+from from_scratch.denoisers import fourier_features
 
 OCTAVES = 8  # the fastest wave runs through a period in T / 64 timesteps
 GROUPS = 8  # of channels that are normalised together
@@ -36,7 +36,8 @@ class Condition(nn.Module):
     def forward(self, t, y=None):
         y = torch.full_like(t, -1) if y is None else y
         u = math.pi * t[:, None] / self.T
-        return self.time(waves(u, OCTAVES)) + self.label(y % self.label.num_embeddings)
+        label = self.label(y % self.label.num_embeddings)
+        return self.time(fourier_features(u, OCTAVES)) + label
 
 
 class ResidualBlock(nn.Module):
@@ -49,20 +50,20 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inner, outer, size):
         super().__init__()
-        self.norm_1 = nn.GroupNorm(GROUPS, inner)
-        self.convolve_1 = nn.Conv2d(inner, outer, 3, padding=1)
+        self.norm1 = nn.GroupNorm(GROUPS, inner)
+        self.conv1 = nn.Conv2d(inner, outer, 3, padding=1)
         self.condition = nn.Linear(size, 2 * outer)
-        self.norm_2 = nn.GroupNorm(GROUPS, outer)
-        self.convolve_2 = nn.Conv2d(outer, outer, 3, padding=1)
-        nn.init.zeros_(self.convolve_2.weight)
-        nn.init.zeros_(self.convolve_2.bias)
-        self.past = nn.Conv2d(inner, outer, 1) if inner != outer else nn.Identity()
+        self.norm2 = nn.GroupNorm(GROUPS, outer)
+        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+        self.shortcut = nn.Conv2d(inner, outer, 1) if inner != outer else nn.Identity()
 
     def forward(self, x, condition):
-        h = self.convolve_1(F.silu(self.norm_1(x)))
+        h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.condition(condition)[:, :, None, None].chunk(2, dim=1)
-        h = F.silu(self.norm_2(h) * (1 + scale) + shift)
-        return self.past(x) + self.convolve_2(h)
+        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        return self.shortcut(x) + self.conv2(h)
 
 
 class Attention(nn.Module):
@@ -75,45 +76,45 @@ class Attention(nn.Module):
     def __init__(self, channels):
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.ask = nn.Conv2d(channels, 3 * channels, 1)
-        self.answer = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.answer.weight)
-        nn.init.zeros_(self.answer.bias)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
 
     def forward(self, x):
-        query, key, value = self.ask(self.norm(x)).flatten(2).chunk(3, dim=1)
-        likeness = query.transpose(1, 2) @ key / x.shape[1] ** 0.5  # (B, HW, HW)
-        weight = likeness.softmax(dim=2)  # each place shares out 1 among all places
+        query, key, value = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)
+        scores = query.transpose(1, 2) @ key / x.shape[1] ** 0.5  # (B, HW, HW)
+        weight = scores.softmax(dim=2)  # each place shares out 1 among all places
         h = value @ weight.transpose(1, 2)  # (B, C, HW)
-        return x + self.answer(h.view_as(x))
+        return x + self.proj(h.view_as(x))
 
 
-class Contract(nn.Module):
-    """The way down: (B, channels, H, W) -> (B, widths[-1], h, w), and all it saw.
+class Encoder(nn.Module):
+    """The way down: (B, channels, H, W) -> (B, widths[-1], h, w), and the skips.
 
     widths: of each level; the next level has half of the pixels a side, rounded up.
     """
 
     def __init__(self, channels, widths, size):
         super().__init__()
-        self.enter = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(w, w, size) for w in widths[:-1])
-        self.halve = nn.ModuleList(
+        self.downs = nn.ModuleList(
             nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
             for fine, coarse in itertools.pairwise(widths)
         )
-        self.before = ResidualBlock(widths[-1], widths[-1], size)
-        self.attention = Attention(widths[-1])
-        self.after = ResidualBlock(widths[-1], widths[-1], size)
+        self.mid_block1 = ResidualBlock(widths[-1], widths[-1], size)
+        self.mid_attention = Attention(widths[-1])
+        self.mid_block2 = ResidualBlock(widths[-1], widths[-1], size)
 
     def forward(self, x, condition):
-        h, seen = self.enter(x), []
-        for block, halve in zip(self.blocks, self.halve, strict=True):
+        h, skips = self.conv_in(x), []
+        for block, down in zip(self.blocks, self.downs, strict=True):
             h = block(h, condition)
-            seen.append(h)
-            h = halve(h)
-        h = self.after(self.attention(self.before(h, condition)), condition)
-        return h, seen
+            skips.append(h)
+            h = down(h)
+        h = self.mid_attention(self.mid_block1(h, condition))
+        return self.mid_block2(h, condition), skips
 
 
 class UNet(nn.Module):
@@ -128,21 +129,21 @@ class UNet(nn.Module):
         super().__init__()
         size = 2 * widths[0]
         self.condition = Condition(T, size, classes)
-        self.contract = Contract(channels, widths, size)
-        self.expand = nn.ModuleList(
+        self.encoder = Encoder(channels, widths, size)
+        self.decoder = nn.ModuleList(
             ResidualBlock(coarse + fine, fine, size)
             for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.norm = nn.GroupNorm(GROUPS, widths[0])
-        self.leave = nn.Conv2d(widths[0], channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
     def forward(self, x, t, y=None):
         condition = self.condition(t, y)
-        h, seen = self.contract(x, condition)
-        for block, skip in zip(self.expand, reversed(seen), strict=True):
+        h, skips = self.encoder(x, condition)
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
             h = F.interpolate(h, size=skip.shape[2:])  # each pixel becomes four
             h = block(torch.cat([h, skip], dim=1), condition)
-        return self.leave(F.silu(self.norm(h)))
+        return self.conv_out(F.silu(self.norm(h)))
 
 
 class Classifier(nn.Module):
@@ -156,14 +157,14 @@ class Classifier(nn.Module):
         super().__init__()
         size = 2 * widths[0]
         self.condition = Condition(T, size)
-        self.contract = Contract(channels, widths, size)
+        self.encoder = Encoder(channels, widths, size)
         self.norm = nn.GroupNorm(GROUPS, widths[-1])
-        self.name = nn.Linear(widths[-1], classes)
+        self.head = nn.Linear(widths[-1], classes)
 
     def features(self, x, t):
         """(B, widths[-1]): what the classifier sees before it decides."""
-        h, _ = self.contract(x, self.condition(t))
+        h, _ = self.encoder(x, self.condition(t))
         return F.silu(self.norm(h)).mean(dim=(2, 3))
 
     def forward(self, x, t):
-        return self.name(self.features(x, t))
+        return self.head(self.features(x, t))

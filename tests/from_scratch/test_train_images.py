@@ -1,4 +1,4 @@
-"""from_scratch's pictures: data sets, training, the command line, what a run writes."""
+"""A run on pictures: downloads, training, resuming, the command line, what it writes."""
 
 import gzip
 import hashlib
@@ -7,6 +7,7 @@ import re
 import struct
 import tarfile
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +15,25 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from from_scratch import image_model, train_images
-from from_scratch.classifier import read_as, train_classifier
+from from_scratch.classifier import accuracy, train_classifier
 from from_scratch.datasets import PICTURES, pictures
 from from_scratch.image_model import (
+    Settings,
     config_of,
     generate,
     load,
     new,
     noise,
     save,
-    schedule_of,
-    towards,
     train,
 )
+from from_scratch.pages import run_pictures
 from from_scratch.unet import Classifier
 
-TINY = ((16, 16), 1, 1, 2e-3, 0.99)
+TINY = Settings((16, 16), 1, 1, 2e-3, 0.99)
 SHOWN = {
     "training_curve.png",
     "forward_process.png",
@@ -60,22 +60,7 @@ def tiny(monkeypatch):
     )
 
 
-# --- Data -------------------------------------------------------------------
-
-
-def test_digits_are_those_of_scikit_learn_and_none_is_both_learnt_and_held_out():
-    (x_train, y_train), (x_test, y_test) = pictures("digits"), pictures("digits", False)
-    assert x_train.shape == (1437, 1, 8, 8)
-    assert x_test.shape == (360, 1, 8, 8)
-    assert x_train.dtype == torch.float32
-    assert y_train.dtype == torch.int64
-    assert (x_train.min(), x_train.max()) == (-1, 1)
-    ours = torch.cat([x_train, x_test]).flatten(1) * 8 + 8
-    ours = np.column_stack([ours, torch.cat([y_train, y_test])])
-    theirs = np.column_stack(load_digits(return_X_y=True))
-    assert sorted(map(tuple, ours)) == sorted(map(tuple, theirs))
-    assert np.bincount(y_test).min() >= 34
-
+# --- Data that are downloaded ------------------------------------------------
 
 # Files as the makers of the data sets distribute them, with a few pictures inside.
 
@@ -167,14 +152,16 @@ def test_data_sets_train_from_files_as_they_are_distributed(
         i % 10 for i in (range(60) if len(y) == 60 else [*range(20)] * 5)
     ]
     if not drawn_too:
-        monkeypatch.setattr(train_images, "draw_all", lambda *_: ["no pictures"])
+        monkeypatch.setattr(
+            train_images, "draw_pictures_run", lambda *_: ["no pictures"]
+        )
     train_images.main(["--dataset", name, "--data", str(root), *QUICK])
     out = Path("outputs", name)
     written = {path.name for path in out.iterdir()} - {"model.pt"}
     assert written == (SHOWN | {"guidance_sweep.png"} if drawn_too else set())
     model = load(out / "model.pt")
-    assert model["epochs"] == len(model["losses"]) == 1
-    assert model["losses"][0] < 3
+    assert model.epochs == len(model.losses) == 1
+    assert model.losses[0] < 3
     assert "read as asked" in capsys.readouterr().out
 
 
@@ -209,11 +196,6 @@ def test_a_broken_file_is_not_trained_on(no_network, monkeypatch, tmp_path):
         pictures("mnist", train=False, root=tmp_path)
 
 
-def test_unknown_pictures_are_told_the_known_ones():
-    with pytest.raises(ValueError, match=r"No pictures 'svhn'\. Known: digits, mnist"):
-        pictures("svhn")
-
-
 # --- A trained model --------------------------------------------------------
 
 
@@ -225,24 +207,36 @@ def quickly_trained():
     x_0, y = pictures("digits")
     model = new(config_of("digits", x_0) | {"widths": (16, 32), "learning_rate": 4e-3})
     train(model, x_0, y, 6)
-    schedule = schedule_of(model["config"])
-    guide = Classifier(schedule.T, widths=(16, 32))
-    train_classifier(guide, x_0, y, schedule, epochs=5)
+    guide = Classifier(model.schedule.T, widths=(16, 32))
+    train_classifier(guide, x_0, y, model.schedule, epochs=5)
     return model, guide, SVC(gamma=0.05).fit(x_0.flatten(1), y)
 
 
 def share_read_as_asked(quickly_trained, guidance, weight, count=100):
     model, guide, reader = quickly_trained
     y = torch.arange(count) % 10
-    aim = towards(model, guidance, weight, guide)
     x_T = noise(count, torch.zeros(1, 1, 8, 8))
-    x = generate(schedule_of(model["config"]), aim, x_T, y, "ddim", 10)
+    guide = guide if guidance == "classifier" else None
+    x = generate(model, x_T, y, weight, guide, "ddim", 10)
     return (reader.predict(x.flatten(1)) == y.numpy()).mean()
 
 
 def test_a_conditional_model_draws_what_it_is_asked_for(quickly_trained):
     assert share_read_as_asked(quickly_trained, "free", 0) < 0.2
     assert share_read_as_asked(quickly_trained, "free", 4) > 0.4
+
+
+def test_ddim_keeps_what_the_noise_says_and_ddpm_forgets_it(quickly_trained):
+    """Ten classes from one noise: how alike are they, beside what their classes are?"""
+    model, *_ = quickly_trained
+    x_T = noise(20, torch.zeros(1, 1, 8, 8)).repeat(10, 1, 1, 1)
+    y = torch.arange(10).repeat_interleave(20)
+    alike = {}
+    for sampler in ("ddim", "ddpm"):
+        x = generate(model, x_T, y, sampler=sampler, steps=25).view(10, 20, 64)
+        x = x - x.mean(dim=1, keepdim=True)  # what is left is how it is written
+        alike[sampler] = x.mean(dim=0).square().mean() / x.square().mean()
+    assert alike["ddim"] > 2 * alike["ddpm"]
 
 
 def test_a_classifier_moves_samples_to_the_class_that_is_asked_for(quickly_trained):
@@ -259,7 +253,7 @@ def test_a_judge_reads_digits_that_it_has_not_seen():
     x_0, y = pictures("digits")
     torch.manual_seed(0)
     judge = train_classifier(Classifier(10, widths=(16, 32)), x_0, y, epochs=6)
-    assert read_as(judge, *pictures("digits", train=False)) > 0.93
+    assert accuracy(judge, *pictures("digits", train=False)) > 0.93
 
 
 # --- Keeping and resuming ---------------------------------------------------
@@ -273,7 +267,7 @@ def weights(path):
 
 
 def test_a_resumed_training_ends_where_an_unbroken_one_does(tiny, monkeypatch):
-    monkeypatch.setattr(train_images, "draw_all", lambda *_: ["nothing"])
+    monkeypatch.setattr(train_images, "draw_pictures_run", lambda *_: ["nothing"])
     train_images.main([*QUICK, "--epochs", "2", "--out", "one"])
     train_images.main([*QUICK, "--epochs", "1", "--out", "two"])
     before = weights("two/model.pt")
@@ -281,7 +275,7 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tiny, monkeypatch):
     one, two = weights("one/model.pt"), weights("two/model.pt")
     assert not all(torch.equal(before[name], two[name]) for name in two)
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert load("one/model.pt")["losses"] == load("two/model.pt")["losses"]
+    assert load("one/model.pt").losses == load("two/model.pt").losses
 
     train_images.main([*QUICK, "--epochs", "2", "--out", "two", "--resume"])
     assert all(torch.equal(one[name], v) for name, v in weights("two/model.pt").items())
@@ -298,10 +292,10 @@ def test_an_interrupted_training_keeps_its_last_epoch(tiny, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(image_model, "follow", interrupted)
+    monkeypatch.setattr(image_model, "ema_update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(model, x_0, y, 2, "model.pt")
-    assert load("model.pt")["epochs"] == 1
+    assert load("model.pt").epochs == 1
     assert [path.name for path in Path().iterdir()] == ["model.pt"]
 
 
@@ -336,7 +330,7 @@ def test_what_cannot_be_resumed(kind, tiny):
     elif kind == "trap":
         torch.save({"config": Trap()}, path)
     elif kind == "other weights":
-        save(model | {"config": model["config"] | {"widths": (8, 8)}}, path)
+        save(replace(model, config=model.config | {"widths": (8, 8)}), path)
     before = path.read_bytes() if path.exists() else None
     with pytest.raises(SystemExit, match=BROKEN[kind]) as caught:
         train_images.main([*QUICK, "--resume"])
@@ -363,7 +357,7 @@ def test_flags(flags, tiny, capsys):
     pictures_ = {path.name for path in out.glob("*.png")}
     unguided = flags == ["--no-conditional"]
     assert pictures_ == SHOWN | (set() if unguided else {"guidance_sweep.png"})
-    config = load(out / "model.pt")["config"]
+    config = load(out / "model.pt").config
     assert config["classes"] == 0
     assert config["schedule"] == ("linear" if "linear" in flags else "cosine")
     lines = capsys.readouterr().out.splitlines()
@@ -381,7 +375,7 @@ def test_one_noise_without_guidance_gives_one_picture(tiny, monkeypatch):
     """The first row of the sweep: the class is not looked at, the noise is the same."""
     shown = {}
     monkeypatch.setattr(
-        train_images.plots,
+        run_pictures.plots,
         "draw_pictures",
         lambda rows, labels, titles=None, **_: shown.update(
             {titles[0]: (rows, labels)}
@@ -390,11 +384,11 @@ def test_one_noise_without_guidance_gives_one_picture(tiny, monkeypatch):
     x_0, y = pictures("digits", train=False)
     model = new(config_of("digits", x_0, timesteps=20))
     train(model, x_0, y, 2)
-    args = train_images.parse_args(QUICK)
-    train_images.draw_sweep(args, model, None, noise(1, x_0))
+    how = {"guide": None, "steps": 2, "seed": 0, "weight": 1.5, "sampler": "ddpm"}
+    run_pictures.draw_sweep(model, noise(1, x_0), list("0123456789"), how)
     rows, labels = shown["0"]
     assert labels[0] == "weight 0"
-    assert rows.shape == (len(train_images.WEIGHTS), 10, 1, 8, 8)
+    assert rows.shape == (len(run_pictures.WEIGHTS), 10, 1, 8, 8)
     torch.testing.assert_close(rows[0], rows[0][:1].expand_as(rows[0]))
     spread = (rows - rows.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2, 3, 4))
     assert (spread.diff() > 0).all()  # more guidance, more difference

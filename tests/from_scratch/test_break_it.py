@@ -13,11 +13,14 @@ import torch
 from denoising_diffusion_pytorch import GaussianDiffusion
 from PIL import Image
 
-from from_scratch import break_it, diffusion, draw_figures, train_toy2d
-from from_scratch.break_it import MISTAKES, loss_of_v, switched_on, walk
+from from_scratch import diffusion
 from from_scratch.datasets import draw
-from from_scratch.draw_figures import LINEAR, OUT
+from from_scratch.denoisers import mixture_eps
+from from_scratch.diffusion import ddpm_step, guided, loss
 from from_scratch.noise_schedule import NoiseSchedule, linear_beta
+from from_scratch.pages import break_it, experiments
+from from_scratch.pages.break_it import MISTAKES, loss_of_v, walk
+from from_scratch.pages.experiments import LINEAR, OUT, exact_blobs, generate, noise
 
 PAGE = (OUT.parent / "break_it.rst").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.split())
@@ -36,55 +39,52 @@ def conditional(x, t, y=None):
 # --- The seven checks of the page, one a mistake -----------------------------
 
 
-def normal_samples(schedule):
+def normal_samples(schedule, step):
     """What is sampled if data are standard normal and the network is perfect."""
 
     def eps_theta(x, t):  # E[eps | x_t]: x_t is standard normal, too
         return (1 - schedule.alpha_bar[t].to(x)).sqrt()[:, None] * x
 
     rng = torch.Generator().manual_seed(1)
-    return list(diffusion.sample(schedule, eps_theta, randn(5000, 2), generator=rng))
+    walk = diffusion.sample(schedule, eps_theta, randn(5000, 2), step, generator=rng)
+    return list(walk)
 
 
-def spread_is_kept():
-    return abs(normal_samples(LINEAR)[-1][1].std().item() - 1) < 0.03
+def spread_is_kept(step=ddpm_step):
+    return abs(normal_samples(LINEAR, step)[-1][1].std().item() - 1) < 0.03
 
 
-def last_step_adds_nothing():
+def last_step_adds_nothing(step=ddpm_step):
     x_0, x_t = randn(2, 5, 2)
-    step = diffusion.SAMPLERS["ddpm"]
     return torch.equal(step(LINEAR, x_0, x_t, 49, -1, torch.tensor(1e9)), x_0)
 
 
-def weight_1_is_the_conditional_network():
+def weight_1_is_the_conditional_network(guided=guided):
     x, t, y = randn(3, 2), torch.zeros(3).long(), torch.tensor([1, 2, 4])
-    guided = diffusion.guided(conditional, y, 1)
-    return torch.allclose(guided(x, t), conditional(x, t, y))
+    return torch.allclose(guided(conditional, y, 1)(x, t), conditional(x, t, y))
 
 
-def one_alone_is_answered_as_in_a_batch():
-    eps_theta, x, t = draw_figures.exact_blobs(), randn(50, 2), torch.full((50,), 300)
+def one_alone_is_answered_as_in_a_batch(mixture_eps=mixture_eps):
+    eps_theta, x, t = exact_blobs(mixture_eps), randn(50, 2), torch.full((50,), 300)
     return torch.allclose(eps_theta(x[:1], t[:1]), eps_theta(x, t)[:1], atol=1e-5)
 
 
-def knowing_the_noise_is_rewarded():
+def knowing_the_noise_is_rewarded(objective=loss):
     """The loss of the best network at the last timestep, where x_t is all noise."""
     x_0, _ = draw("blobs", 2000, 1)
-    at_T = LINEAR, draw_figures.exact_blobs(), x_0, torch.full((2000,), 999)
-    return train_toy2d.loss(*at_T, randn(2000, 2)).mean().item() < 0.01
+    at_T = LINEAR, exact_blobs(), x_0, torch.full((2000,), 999)
+    return objective(*at_T, randn(2000, 2)).mean().item() < 0.01
 
 
-def twice_is_the_same():
-    model = (draw_figures.exact_blobs(), 2.0)
-    one, two = (draw_figures.generate(model, sampler="ddim", steps=2) for _ in range(2))
+def twice_is_the_same(noise=noise):
+    model = (exact_blobs(), 2.0)
+    one, two = (generate(model, noise(), sampler="ddim", steps=2) for _ in range(2))
     return torch.equal(one, two)
 
 
-def the_knob_is_read():
-    model = (draw_figures.exact_blobs(), 2.0)
-    few, more = (
-        draw_figures.generate(model, sampler="ddim", steps=n) for n in (10, 20)
-    )
+def the_knob_is_read(generate=generate):
+    model = (exact_blobs(), 2.0)
+    few, more = (generate(model, noise(), sampler="ddim", steps=n) for n in (10, 20))
     return not torch.equal(few, more)
 
 
@@ -102,8 +102,7 @@ CHECKS = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_the_check_tells_the_mistake_from_the_right_code(name):
     assert CHECKS[name]()
-    with switched_on(name):
-        assert not CHECKS[name]()
+    assert not CHECKS[name](**MISTAKES[name].wrong)
     assert CHECKS[name]()  # nothing of it is left
 
 
@@ -117,8 +116,7 @@ def test_without_the_root_the_spread_is_that_of_the_recursion():
         before = alpha_bar[t - 1] if t else 1.0
         variance = (1 - before) / (1 - alpha_bar[t]) * beta[t]
         square = (1 - beta[t]) * square + variance**2
-    with switched_on("shards"):
-        spread = normal_samples(LINEAR)[-1][1].std().item()
+    spread = normal_samples(LINEAR, break_it.spread_without_root)[-1][1].std().item()
     assert spread == pytest.approx(math.sqrt(square), rel=0.05)
     assert f"With this line they have {math.sqrt(square):.2f}." in WORDS
 
@@ -163,15 +161,15 @@ def test_the_gap_is_left_by_networks_that_answer_v():
         losses = loss_of_v(LINEAR, lambda x, t, v=v: v, x_0, at, eps)
         assert losses.max() < 1e-6
     # The best answer to "which v?" is no answer to "which noise?" where all is noise.
-    best = draw_figures.exact_blobs()
+    best = exact_blobs()
 
     def v_theta(x_t, t):
         x_0 = diffusion.predict_x_0(LINEAR, x_t, 999, best(x_t, t))
         return library.predict_v(x_0, t, best(x_t, t))
 
     x_0, _ = draw("blobs", 500, 1)
-    loss = diffusion.loss(LINEAR, v_theta, x_0, at, eps).mean().item()
-    assert loss == pytest.approx(1, abs=0.1)
+    of_v = loss(LINEAR, v_theta, x_0, at, eps).mean().item()
+    assert of_v == pytest.approx(1, abs=0.1)
 
 
 EXACT = {"square": ("ratio", 10), "shards": ("ratio", 2), "fuzz": ("grain", 1.8)}
@@ -181,27 +179,25 @@ EXACT = {"square": ("ratio", 10), "shards": ("ratio", 2), "fuzz": ("grain", 1.8)
 def test_samples_are_spoilt_even_with_the_exact_noise(name):
     steps = 20 if name == "fuzz" else 100
 
-    def measured():
-        return walk("blobs", (draw_figures.exact_blobs(), 2.2), steps)[1]
+    def measured(step=ddpm_step, mixture_eps=mixture_eps):
+        return walk("blobs", (exact_blobs(mixture_eps), 2.2), step, steps)[1]
 
     (number, margin), right = EXACT[name], measured()
-    with switched_on(name):
-        wrong = measured()
+    wrong = measured(**MISTAKES[name].wrong)
     assert right[number] < 1.1
     assert wrong[number] > margin * right[number]
 
 
-def test_it_is_the_last_step_that_makes_the_fuzz(monkeypatch):
+def test_it_is_the_last_step_that_makes_the_fuzz():
     """Elsewhere noise of variance beta does no harm, and in few steps some good."""
-    exact = (draw_figures.exact_blobs(), 2.2)
-    right = walk("blobs", exact, 20)[1]
+    exact = (exact_blobs(), 2.2)
+    right = walk("blobs", exact, steps=20)[1]
 
     def guarded(schedule, x_0, x_t, t, s, z):
         z = z if s >= 0 else 0 * z
         return break_it.noise_to_the_last(schedule, x_0, x_t, t, s, z)
 
-    monkeypatch.setitem(diffusion.SAMPLERS, "ddpm", guarded)
-    allowed = walk("blobs", exact, 20)[1]
+    allowed = walk("blobs", exact, guarded, steps=20)[1]
     assert allowed["ratio"] < right["ratio"]
     assert allowed["grain"] < 1.4 * right["grain"]
 
@@ -263,11 +259,11 @@ def test_the_page_shows_each_mistake_beside_the_right_function():
     for name, text in zip(sections[1::2], sections[2::2], strict=True):
         assert f"figures/broken_{name}.png" in text
         wrong, right = re.findall(
-            r"literalinclude:: (\w+)\.py\n +:pyobject: (\w+)\n.*: (\d+)\n", text
+            r"literalinclude:: ([\w/]+)\.py\n +:pyobject: (\w+)\n.*: (\d+)\n", text
         )
-        assert wrong[0] == "break_it"
+        assert wrong[0] == "pages/break_it"
         replaced = re.search(r"In place of (\w+)\.(\w+)", lines(*wrong[:2])[1]).groups()
-        assert replaced == right[:2]
+        assert replaced == (right[0].removeprefix("pages/"), right[1])
         # What is marked is what differs.
         assert lines(*wrong[:2])[int(wrong[2]) - 1] not in lines(*right[:2])
         assert lines(*right[:2])[int(right[2]) - 1] not in lines(*wrong[:2])
@@ -275,7 +271,8 @@ def test_the_page_shows_each_mistake_beside_the_right_function():
 
 def lines(module, function):
     """Of a function, as Sphinx includes it."""
-    code = getattr(importlib.import_module(f"from_scratch.{module}"), function)
+    module = importlib.import_module(f"from_scratch.{module.replace('/', '.')}")
+    code = getattr(module, function)
     return inspect.getsource(code).splitlines()
 
 
@@ -321,24 +318,22 @@ def test_bad_input_gets_one_sentence(command, capsys):
 @pytest.fixture
 def small(monkeypatch):
     """A chain of 20 steps, 200 points, and a training of one epoch."""
-    fit, trained = train_toy2d.fit, draw_figures.trained.__wrapped__
-    short = NoiseSchedule(linear_beta(20))
-    fits = []
+    fit, trained = experiments.fit, experiments.trained.__wrapped__
+    objectives = []
 
-    def quick_fit(*args, **options):
-        fits.append(train_toy2d.loss)
-        return fit(*args, epochs=1, **options)
+    def quick_fit(*args, objective=loss, **options):
+        objectives.append(objective)
+        return fit(*args, objective=objective, epochs=1, count=1000, **options)
 
-    monkeypatch.setattr(train_toy2d, "fit", quick_fit)
-    monkeypatch.setattr(train_toy2d, "TRAINING_POINTS", 1000)
+    monkeypatch.setattr(experiments, "fit", quick_fit)
+    monkeypatch.setattr(break_it, "trained", functools.cache(trained))
     monkeypatch.setattr(break_it, "STEPS", (1, 2, 3))
-    for module in (break_it, draw_figures):
+    monkeypatch.setattr(break_it, "LINEAR", NoiseSchedule(linear_beta(20)))
+    for module in (break_it, experiments):
         monkeypatch.setattr(module, "POINTS", 200)
-        monkeypatch.setattr(module, "LINEAR", short)
-    monkeypatch.setattr(draw_figures, "trained", functools.cache(trained))
-    draw_figures.real_draws.cache_clear()
-    yield fits
-    draw_figures.real_draws.cache_clear()
+    experiments.real_draws.cache_clear()
+    yield objectives
+    experiments.real_draws.cache_clear()
 
 
 def test_all_figures_and_their_numbers(small, capsys):
@@ -354,7 +349,7 @@ def test_all_figures_and_their_numbers(small, capsys):
         assert rows["right"] != rows["wrong"]
     assert measured["shards"]["right"] == measured["gap"]["right"]
     # Trained once for all that only sample, once with labels, once with the wrong loss.
-    assert small == [diffusion.loss, diffusion.loss, loss_of_v]
+    assert small == [loss, loss, loss_of_v]
     assert capsys.readouterr().out.count("Wrote ") == len(MISTAKES)
 
 

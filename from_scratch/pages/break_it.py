@@ -1,29 +1,39 @@
 """Break it: seven mistakes of real code, each switched on alone, beside the right run.
 
-    python -m from_scratch.break_it --list
-    python -m from_scratch.break_it --mistake shards
-    python -m from_scratch.break_it --all        all figures of the page, 5 minutes
+    python -m from_scratch.pages.break_it --list
+    python -m from_scratch.pages.break_it --mistake shards
+    python -m from_scratch.pages.break_it --all     all figures of the page, 5 minutes
 
-A mistake is one function below, which takes the place of one function of part 1. All
-else, seeds included, stays as it is. --mistake writes its picture to outputs/. A name
-says what is seen; what went wrong is for you to find. The answers are in break_it.rst.
+A mistake is one function below, which an experiment is handed in place of one function
+of part 1. All else, seeds included, stays as it is. --mistake writes its picture to
+outputs/. A name says what is seen; what went wrong is for you to find. The answers are
+in break_it.rst.
 """
 
-import argparse
-import contextlib
 import functools
-import json
 import time
-from unittest import mock
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
-from from_scratch import diffusion, draw_figures, plots
+from from_scratch import command_line, denoisers
 from from_scratch.datasets import draw
-from from_scratch.diffusion import SAMPLERS, posterior, q_sample, sample
-from from_scratch.draw_figures import LINEAR, OUT, POINTS, measure, noise
+from from_scratch.diffusion import ddpm_step, guided, loss, posterior, q_sample, sample
+from from_scratch.files import replacing
 from from_scratch.metrics import nearest
-from from_scratch.train_toy2d import one_of, out_folder
+from from_scratch.pages import plots
+from from_scratch.pages.experiments import (
+    LINEAR,
+    OUT,
+    POINTS,
+    exact_blobs,
+    generate,
+    measure,
+    noise,
+    trained,
+)
+from from_scratch.pages.figures import write_numbers
 
 SHOWN = 700  # points in a panel, of the 2,000 that are measured
 SIGNALS = (0.1, 0.5, 1.0)  # alpha_bar at which a walk is shown
@@ -79,31 +89,32 @@ def loss_of_v(schedule, eps_theta, x_0, t, eps):
 
 
 def noise_of_its_own(seed=0):
-    """In place of draw_figures.noise."""
+    """In place of experiments.noise."""
     return torch.randn(POINTS, 2)
 
 
-def deaf_to_steps(model, schedule=LINEAR, sampler="ddpm", steps=None, seed=0):
-    """In place of draw_figures.generate."""
+def deaf_to_steps(model, x_T, schedule=LINEAR, sampler="ddpm", steps=None, seed=0):
+    """In place of experiments.generate."""
     eps_theta, clip = model
     rng = torch.Generator().manual_seed(seed + 1)
-    walk = sample(schedule, eps_theta, noise(seed), sampler, clip=clip, generator=rng)
+    walk = sample(schedule, eps_theta, x_T, sampler, clip=clip, generator=rng)
     return list(walk)[-1][1]
 
 
-# --- Experiments: run as things stand, return a row of panels and numbers ----
+# --- Experiments: return a row of panels and numbers -------------------------
 
 
-def walk(dataset, model, steps=None, asked=None):
+def walk(dataset, model, step=ddpm_step, steps=None, asked=None):
     """Points on their way out of noise, and how good the sample is.
 
-    model: (network, largest coordinate). asked: the parts (N,) on which points should
-    end, or None. `ratio` is that of part 1. `grain` is how far the nearest real point
-    is, as a multiple of what it is for real points; `as_asked` a share.
+    model: (network, largest coordinate). step: a function like `ddpm_step`. asked: the
+    parts (N,) on which points should end, or None. `ratio` is that of part 1. `grain`
+    is how far the nearest real point is, as a multiple of what it is for real points;
+    `as_asked` a share.
     """
     eps_theta, clip = model
     rng = torch.Generator().manual_seed(1)
-    states = list(sample(LINEAR, eps_theta, noise(), "ddpm", steps, clip, rng))
+    states = list(sample(LINEAR, eps_theta, noise(), step, steps, clip, rng))
     x, (x_0, part) = states[-1][1], draw(dataset, POINTS, 1)
     ends = plots.nearest_part(x, x_0, part)
     near, near_real = (nearest(a, x_0)[0] for a in (x, draw(dataset, POINTS, 2)[0]))
@@ -122,30 +133,31 @@ def walk(dataset, model, steps=None, asked=None):
     return row, numbers
 
 
-def moons(steps=None):
-    return walk("moons", draw_figures.trained(), steps)
+def moons(step=ddpm_step, objective=loss, steps=None):
+    """The default model of part 1."""
+    return walk("moons", trained(objective=objective), step, steps)
 
 
-def moons_by_label():
+def moons_by_label(guided=guided):
     """Each point is asked to be of the part that a real point is of."""
-    network, clip = draw_figures.trained(conditional=True)
+    network, clip = trained(conditional=True)
     _, label = draw("moons", POINTS, 1)
-    return walk("moons", (diffusion.guided(network, label, 1), clip), asked=label)
+    return walk("moons", (guided(network, label, 1), clip), asked=label)
 
 
-def blobs():
+def blobs(mixture_eps=denoisers.mixture_eps):
     """With the exact noise in place of a network: nothing is learnt."""
     clip = draw("blobs", POINTS, 1)[0].abs().max().item()
-    return walk("blobs", (draw_figures.exact_blobs(), clip))
+    return walk("blobs", (exact_blobs(mixture_eps), clip))
 
 
-def ladder():
+def ladder(noise=noise, generate=generate):
     """One noise in more and more steps, and how far points end from where they do last.
 
     Colours run from left to right where points end in the most steps.
     """
-    model = draw_figures.trained()
-    ends = [draw_figures.generate(model, sampler="ddim", steps=n) for n in STEPS]
+    model = trained(objective=loss)
+    ends = [generate(model, noise(), sampler="ddim", steps=n) for n in STEPS]
     off = [(x - ends[-1]).norm(dim=1).mean().item() for x in ends]
     colours = plots.origin_colours(ends[-1])[:SHOWN]
     row = [
@@ -155,76 +167,50 @@ def ladder():
     return row, {f"off_in_{n}": d for n, d in zip(STEPS, off, strict=True)}
 
 
-# name: (what is seen, the function whose place is taken, by which, the experiment)
+class Mistake(NamedTuple):
+    seen: str  # what is seen
+    experiment: Callable  # right, unless it is handed
+    wrong: dict  # the wrong function, by the name of the argument
+
+
 MISTAKES = {
-    "shards": (
-        "two moons shrink to two shards",
-        "diffusion.SAMPLERS",
-        SAMPLERS | {"ddpm": spread_without_root},
-        moons,
+    "shards": Mistake(
+        "two moons shrink to two shards", moons, {"step": spread_without_root}
     ),
-    "fuzz": (
+    "fuzz": Mistake(
         "in 20 steps, the moons come out as if drawn on wool",
-        "diffusion.SAMPLERS",
-        SAMPLERS | {"ddpm": noise_to_the_last},
         functools.partial(moons, steps=20),
+        {"step": noise_to_the_last},
     ),
-    "swap": (
+    "swap": Mistake(
         "asked for one moon, points go to the other",
-        "diffusion.guided",
-        guided_away,
         moons_by_label,
+        {"guided": guided_away},
     ),
-    "square": (
-        "six blobs become a square",
-        "draw_figures.mixture_eps",
-        softmax_over_points,
-        blobs,
+    "square": Mistake(
+        "six blobs become a square", blobs, {"mixture_eps": softmax_over_points}
     ),
-    "gap": (
-        "hardly a point where the moons overlap",
-        "train_toy2d.loss",
-        loss_of_v,
-        moons,
+    "gap": Mistake(
+        "hardly a point where the moons overlap", moons, {"objective": loss_of_v}
     ),
-    "shuffle": (
+    "shuffle": Mistake(
         "no point is where it was with fewer steps",
-        "draw_figures.noise",
-        noise_of_its_own,
         ladder,
+        {"noise": noise_of_its_own},
     ),
-    "frozen": (
-        "10 steps are as good as 1000",
-        "draw_figures.generate",
-        deaf_to_steps,
-        ladder,
+    "frozen": Mistake(
+        "10 steps are as good as 1000", ladder, {"generate": deaf_to_steps}
     ),
 }
 
 
-@contextlib.contextmanager
-def switched_on(name):
-    """The mistake stands in the place of the right function inside the `with`."""
-    _, where, wrong, _ = MISTAKES[name]
-    trained = "from_scratch.draw_figures.trained"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch(f"from_scratch.{where}", wrong))
-        if where.startswith("train_toy2d."):  # the trained network at hand is right
-            afresh = draw_figures.trained.__wrapped__
-            stack.enter_context(mock.patch(trained, afresh))
-        yield
-
-
 def compare(name):
     """The experiment of a mistake without and with it: two rows, and their numbers."""
+    _, experiment, wrong = MISTAKES[name]
     rows, numbers = [], {}
-    for row, mistake in (
-        ("right", contextlib.nullcontext()),
-        ("wrong", switched_on(name)),
-    ):
+    for row, argument in (("right", {}), ("wrong", wrong)):
         torch.manual_seed(0)  # for those that draw from where they should not
-        with mistake:
-            panels, numbers[row] = MISTAKES[name][-1]()
+        panels, numbers[row] = experiment(**argument)
         rows.append(panels)
     return rows, numbers
 
@@ -233,20 +219,17 @@ def compare(name):
 
 
 def parse_args(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m from_scratch.break_it",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.parser("from_scratch.pages.break_it", __doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--list", action="store_true", help="what there is to be seen")
-    names = ", ".join(MISTAKES)
-    what.add_argument("--mistake", type=one_of(MISTAKES), metavar="NAME", help=names)
+    known, names = command_line.one_of(MISTAKES), ", ".join(MISTAKES)
+    what.add_argument("--mistake", type=known, metavar="NAME", help=names)
     what.add_argument("--all", action="store_true", help="all, for the page's figures/")
     parser.add_argument("--out", type=str, help="folder to write to")
     args = parser.parse_args(argv)
     if not args.list:
-        args.out = out_folder(parser, args.out or (OUT if args.all else "outputs"))
+        out = args.out or (OUT if args.all else "outputs")
+        args.out = command_line.out_folder(parser, out)
     return args
 
 
@@ -273,7 +256,8 @@ def main(argv=None):
 def save(figure, path):
     """As plots.save, in 64 colours: dots need no more, a quarter of the size goes."""
     image = plots.to_image(figure).convert("RGB").quantize(64)
-    plots.replace(path, lambda at: image.save(at, optimize=True))
+    with replacing(path) as temporary:
+        image.save(temporary, optimize=True)
 
 
 def write_summary(out, ends, measured):
@@ -285,12 +269,8 @@ def write_summary(out, ends, measured):
     panels = [("real", x_0[:SHOWN], plots.part_colours(part)[:SHOWN])]
     panels += [(name, *end[1:]) for name, end in zip(MISTAKES, ends, strict=True)]
     save(plots.draw_clouds([panels[:4], panels[4:]]), out / "broken_all.png")
-    text = json.dumps(measured, indent=1)
-    plots.replace(out / "broken_measured.json", lambda at: at.write_text(text + "\n"))
+    write_numbers(measured, out / "broken_measured.json")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit("\nStopped. No file was left half-written.") from None
+    command_line.run(main)

@@ -8,9 +8,6 @@ Grey pictures are drawn as ink on paper: what is dark here is bright in the data
 The draw_ functions return a matplotlib Figure; `save` writes it.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 import torch
 from matplotlib import colormaps
@@ -21,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from from_scratch.diffusion import q_sample, score
+from from_scratch.files import replacing
 
 # Okabe & Ito (2008): colour-blind readers tell them apart.
 PARTS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -59,27 +57,10 @@ def to_image(figure):
     return image.quantize(256, dither=Image.Dither.NONE)
 
 
-def replace(path, write):
-    """Call write(temporary); the file there then takes the place of `path`.
-
-    Whoever is interrupted meanwhile finds the old file or none, never half of one.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise SystemExit(
-            f"Cannot write {path}: {error.strerror}. Make room or give another folder."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save(figure, path):
     """Write a Figure as a PNG."""
-    replace(path, to_image(figure).save)
+    with replacing(path) as temporary:
+        to_image(figure).save(temporary)
 
 
 def few_colours():
@@ -97,7 +78,8 @@ def save_gif(frames, path, fps=10, hold=2):
     frames = [frame.convert("RGB").quantize(**options) for frame in frames]
     duration = [1000 // fps] * (len(frames) - 1) + [1000 * hold]  # milliseconds
     options = {"save_all": True, "append_images": frames[1:], "loop": 0}
-    replace(path, lambda at: frames[0].save(at, duration=duration, **options))
+    with replacing(path) as temporary:
+        frames[0].save(temporary, duration=duration, **options)
 
 
 # --- Panels -----------------------------------------------------------------

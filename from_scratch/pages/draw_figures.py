@@ -1,63 +1,32 @@
-"""Draw the figures of the lesson, and write the numbers that it states.
+"""Draw the figures of part 1, and write the numbers that it states.
 
-    python -m from_scratch.draw_figures                  all of them, about 10 minutes
-    python -m from_scratch.draw_figures ddpm_vs_ddim     one
+    python -m from_scratch.pages.draw_figures                  all, about 10 minutes
+    python -m from_scratch.pages.draw_figures ddpm_vs_ddim     one
 
 Pictures go to from_scratch/figures/, and numbers to measured.json there.
 """
 
-import argparse
-import functools
-import json
-from pathlib import Path
-
 import torch
 from matplotlib.figure import Figure
 
-from from_scratch import plots, train_toy2d
-from from_scratch.datasets import BLOB_CENTRES, BLOB_STD, DATASETS, draw
-from from_scratch.denoisers import mixture_eps
-from from_scratch.diffusion import guided, q_sample, sample
-from from_scratch.metrics import against_real
-from from_scratch.noise_schedule import NoiseSchedule, cosine_beta, linear_beta
-
-OUT = Path(__file__).resolve().parent / "figures"
-POINTS = train_toy2d.POINTS
-LINEAR, COSINE = NoiseSchedule(linear_beta(1000)), NoiseSchedule(cosine_beta(1000))
-
-
-# --- What the figures are made of -------------------------------------------
-
-
-@functools.cache
-def trained(dataset="moons", schedule=LINEAR, **options):
-    """(network, largest coordinate) after the default training."""
-    network, _, clip = train_toy2d.fit(dataset, schedule, **options)
-    return network, clip
-
-
-def noise(seed=0):
-    return torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(seed))
-
-
-def generate(model, schedule=LINEAR, sampler="ddpm", steps=None, seed=0):
-    """Points (2000, 2) of a (network, clip), from noise(seed)."""
-    eps_theta, clip = model
-    generator = torch.Generator().manual_seed(seed + 1)
-    walk = sample(schedule, eps_theta, noise(seed), sampler, steps, clip, generator)
-    return list(walk)[-1][1]
-
-
-@functools.cache
-def real_draws(dataset):
-    return [draw(dataset, POINTS, 1 + i)[0] for i in range(train_toy2d.REAL_DRAWS)]
-
-
-def measure(dataset, x):
-    """Distances of generated to real and of real to real points, and their ratio."""
-    to_real, among_real = against_real(x, real_draws(dataset))
-    ratio = to_real / among_real
-    return {"to_real": to_real, "among_real": among_real, "ratio": ratio}
+from from_scratch.command_line import run
+from from_scratch.datasets import DATASETS, draw
+from from_scratch.diffusion import guided, q_sample
+from from_scratch.noise_schedule import NoiseSchedule, linear_beta
+from from_scratch.pages import plots
+from from_scratch.pages.experiments import (
+    COSINE,
+    LINEAR,
+    OUT,
+    POINTS,
+    exact_blobs,
+    generate,
+    measure,
+    noise,
+    trained,
+)
+from from_scratch.pages.figures import draw_named, run_command
+from from_scratch.training import loss_by_timestep as losses_by_timestep
 
 
 def panel(dataset, x, name):
@@ -77,7 +46,7 @@ def data_sets():
     for dataset in DATASETS:
         x_0, part = draw(dataset, POINTS, 1)
         real.append((dataset, x_0, plots.part_colours(part)))
-        x = generate(trained(dataset))
+        x = generate(trained(dataset), noise())
         row, measured[dataset] = panel(dataset, x, "generated")
         generated.append(row)
     real.append(("noise: where\nall begin", noise(), plots.GREY))
@@ -89,8 +58,8 @@ def data_sets():
 def no_time_embedding():
     """A network that is not told t."""
     with_t, without_t = trained(), trained(use_time=False)
-    one, seeing = panel("moons", generate(with_t), "knows t")
-    two, blind = panel("moons", generate(without_t), "blind to t")
+    one, seeing = panel("moons", generate(with_t, noise()), "knows t")
+    two, blind = panel("moons", generate(without_t, noise()), "blind to t")
     x_0, part = draw("moons", POINTS, 1)
     three = ("real\n", x_0, plots.part_colours(part))
     measured = {"knows t": seeing, "blind to t": blind}
@@ -107,7 +76,7 @@ def short_chain():
         schedule = NoiseSchedule(linear_beta(50, rescaled))
         last = schedule.alpha_bar[-1].item()
         end = q_sample(schedule, x_0, torch.full((POINTS,), 49), noise(2))
-        x = generate(trained(schedule=schedule), schedule)
+        x = generate(trained(schedule=schedule), noise(), schedule)
         (title, *content), distances = panel("moons", x, "generated")
         measured["rescaled" if rescaled else "unscaled"] = distances
         distances["alpha_bar"] = last
@@ -132,7 +101,7 @@ def linear_vs_cosine():
         for t in (125, 250, 500):
             x_t = q_sample(schedule, x_0, torch.full((POINTS,), t), noise(2))
             row.append((plots.name_of(schedule, t), x_t, colours))
-        x = generate(trained("roundel", schedule), schedule)
+        x = generate(trained("roundel", schedule), noise(), schedule)
         generated, measured[name] = panel("roundel", x, "generated")
         rows.append([*row, generated])
     return plots.draw_clouds(rows, list(measured), title=0.45), measured
@@ -146,7 +115,7 @@ def ddpm_vs_ddim():
         row = [("noise\n", noise(), colours)]
         for steps in (5, 10, 50, 1000):
             draws = [
-                generate(trained(), sampler=sampler, steps=steps, seed=seed)
+                generate(trained(), noise(seed), LINEAR, sampler, steps, seed)
                 for seed in range(3)  # one noise may be lucky: the mean of three
             ]
             ratio = sum(measure("moons", x)["ratio"] for x in draws) / 3
@@ -171,7 +140,7 @@ def loss_by_timestep():
         "the best possible": (best, {"color": plots.INK, "lw": 1.5}),
     }
     for name, (eps_theta, style) in styles.items():
-        times, losses = train_toy2d.loss_by_timestep(LINEAR, eps_theta, x_0, 100)
+        times, losses = losses_by_timestep(LINEAR, eps_theta, x_0, 100)
         axes.plot(times, losses, label=name, **style)
         measured[name] = sum(losses) / len(losses)
     axes.axhline(1, color=plots.INK, lw=1, ls=":")
@@ -181,13 +150,6 @@ def loss_by_timestep():
     plots.curves(axes, "", "t")
     axes.set_ylabel("loss", color=plots.INK)
     return figure, measured
-
-
-def exact_blobs():
-    """The best eps_theta for the blobs, in their own unit."""
-    _, _, scale = DATASETS["blobs"]
-    centres = torch.from_numpy(BLOB_CENTRES / scale).float()
-    return mixture_eps(LINEAR, centres, BLOB_STD / scale)
 
 
 def learnt_vs_exact_score():
@@ -213,7 +175,7 @@ def guidance():
     network, clip = trained(conditional=True)
     row, measured = [], {}
     for weight in (0, 1, 3, 8):
-        x = generate((guided(network, label, weight), clip))
+        x = generate((guided(network, label, weight), clip), noise())
         measured[f"weight {weight}"] = measure("moons", x)
         ratio = measured[f"weight {weight}"]["ratio"]
         colours = plots.part_colours(label)
@@ -238,42 +200,7 @@ FIGURES = {
 
 def default_run(out):
     """The seven pictures of the default run."""
-    train_toy2d.main(["--out", str(out)])
-
-
-def draw_named(argv, name, doc, figures, default_run, out):
-    """The command line of a module that draws figures, those that are named or all.
-
-    figures: {name: function that returns (Figure, what was measured)}. default_run: a
-    function of the folder; what it returns, if anything, is written down, too. out: the
-    folder, unless --out names another.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m from_scratch.{name}",
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    known = ["default_run", *figures]
-    parser.add_argument("figure", nargs="*", help=", ".join(known))
-    parser.add_argument("--out", type=train_toy2d.folder, default=str(out))
-    args = parser.parse_args(argv)
-    for figure in args.figure:
-        if figure not in known:
-            parser.error(f"no figure {figure!r}; there are {', '.join(known)}")
-    torch.set_num_threads(1)  # small networks only lose by sharing their work
-    path = args.out / "measured.json"
-    measured = json.loads(path.read_text()) if path.exists() else {}
-    for figure in args.figure or known:
-        if figure == "default_run":
-            numbers = default_run(args.out)
-        else:
-            drawing, numbers = figures[figure]()
-            plots.save(drawing, args.out / f"{figure}.png")
-        if numbers is not None:
-            measured[figure] = numbers
-            text = json.dumps(measured, indent=1)
-            plots.replace(path, lambda at, text=text: at.write_text(text + "\n"))
-        print(f"Wrote {figure} to {args.out.resolve()}.")
+    run_command("train_toy2d", "--out", out)
 
 
 def main(argv=None):
@@ -281,4 +208,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -7,9 +7,11 @@ import nbclient
 import nbformat
 import pytest
 
-from from_scratch import draw_figures, plots, train_toy2d
+from from_scratch import train_toy2d
 from from_scratch.datasets import DATASETS, draw
-from from_scratch.draw_figures import COSINE, FIGURES, LINEAR, OUT
+from from_scratch.pages import draw_figures, experiments, plots
+from from_scratch.pages.draw_figures import FIGURES
+from from_scratch.pages.experiments import COSINE, LINEAR, OUT
 
 FOLDER = OUT.parent
 PAGE = (FOLDER / "README.rst").read_text(encoding="utf-8")
@@ -63,18 +65,21 @@ def test_measured_numbers_bear_out_what_the_page_says():
     assert steps["ddim 10"] < steps["ddpm 10"]
     for many in (50, 1000):  # "from 50 on they are equal"
         assert steps[f"ddim {many}"] == pytest.approx(steps[f"ddpm {many}"], rel=0.2)
+    # "Another noise gives a little above": the mean of the other two of three.
+    one, three = ratio("data_sets", "moons"), steps["ddpm 1000"]
+    assert one < 1 < (3 * three - one) / 2 < 1.5
     losses = MEASURED["loss_by_timestep"]
     assert 0 < losses["our network"] - losses["the best possible"] < 0.005
 
 
 def test_commands_on_the_page_are_accepted(capsys):
-    commands = re.findall(r"python -m from_scratch\.(\w+)([^\n`]*)", PAGE)
+    commands = re.findall(r"python -m from_scratch\.([\w.]+)([^\n`]*)", PAGE)
     assert len(commands) > 8
     for module, flags in commands:
         if module == "train_toy2d":
             train_toy2d.parse_args(flags.split())
         else:
-            assert module == "draw_figures"
+            assert module == "pages.draw_figures"
             assert not flags
 
 
@@ -91,12 +96,12 @@ def test_each_figure_on_the_page_is_one_that_a_script_draws():
 
 def test_a_figure_and_its_numbers(monkeypatch, tmp_path):
     """The quickest of them, with fewer points and a network of one epoch."""
-    fit = train_toy2d.fit
+    fit = experiments.fit
     monkeypatch.setattr(draw_figures, "draw", lambda name, n, seed: draw(name, 1000, 1))
-    monkeypatch.setattr(train_toy2d, "fit", lambda *a, **k: fit(*a, epochs=1, **k))
-    draw_figures.trained.cache_clear()
+    monkeypatch.setattr(experiments, "fit", lambda *a, **k: fit(*a, epochs=1, **k))
+    experiments.trained.cache_clear()
     draw_figures.main(["--out", str(tmp_path), "loss_by_timestep"])
-    draw_figures.trained.cache_clear()
+    experiments.trained.cache_clear()
     assert {p.name for p in tmp_path.iterdir()} == {
         "loss_by_timestep.png",
         "measured.json",
@@ -108,6 +113,12 @@ def test_a_figure_and_its_numbers(monkeypatch, tmp_path):
         MEASURED["loss_by_timestep"]["the best possible"], abs=0.015
     )
     assert losses["our network"] > losses["the best possible"] + 0.005
+
+
+def test_an_unknown_figure_is_told_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        draw_figures.main(["--out", ".", "data_set"])
+    assert re.search("no figure 'data_set'.*data_sets", capsys.readouterr().err)
 
 
 # --- The notebook -----------------------------------------------------------

@@ -10,22 +10,18 @@ import pytest
 import torch
 from scipy.optimize import brentq
 
-from from_scratch import (
-    draw_image_figures,
-    image_model,
-    solution_schedules,
-    solution_steps,
-    train_images,
-)
+from from_scratch import image_model, train_images
 from from_scratch.datasets import PICTURES, pictures
-from from_scratch.draw_image_figures import FIGURES, OUT, WEIGHTS
+from from_scratch.diffusion import timestep_pairs
 from from_scratch.noise_schedule import (
     SCHEDULES,
     NoiseSchedule,
     cosine_beta,
     linear_beta,
 )
-from from_scratch.solution_steps import fewest
+from from_scratch.pages import draw_image_figures, solution_schedules, solution_steps
+from from_scratch.pages.draw_image_figures import FIGURES, OUT, WEIGHTS
+from from_scratch.pages.solution_steps import fewest
 from from_scratch.unet import UNet
 
 FOLDER = OUT.parent.parent
@@ -62,12 +58,12 @@ def stated():
     yield f"for {train_images.SAMPLES:,} generated pictures"
     yield from stated_in_the_exercises()
     for name in ("mnist", "fashion_mnist", "cifar10"):
-        widths, epochs, *_ = image_model.SETTINGS[name]
+        settings = image_model.SETTINGS[name]
         colour, side = (3, 32) if name == "cifar10" else (1, 28)
-        network = UNet(1000, colour, widths, len(PICTURES[name]))
+        network = UNet(1000, colour, settings.widths, len(PICTURES[name]))
         count = sum(p.numel() for p in network.parameters()) / 1e6
         yield f"{name} {side} x {side}"
-        yield f"{count:.1f} million {epochs} "
+        yield f"{count:.1f} million {settings.epochs} "
 
 
 def stated_in_the_exercises():
@@ -100,6 +96,7 @@ def stated_in_the_exercises():
     needed = [
         fewest({int(n): row for n, row in STEPS[s].items()}) for s in ("ddim", "ddpm")
     ]
+    assert needed[0] < needed[1]
     yield f"says {needed[0]} steps for DDIM, and {needed[1]} for DDPM."
     two = STEPS["weight 2, 2 steps"]
     yield f"{percent(two['read as asked'])} are read as asked, in two steps, and recall"
@@ -109,6 +106,12 @@ def stated_in_the_exercises():
 @pytest.mark.parametrize("fragment", list(stated()))
 def test_stated_numbers(fragment):
     assert fragment in WORDS
+
+
+def test_figures_are_drawn_with_the_settings_of_the_default_run():
+    assert draw_image_figures.WEIGHT == train_images.GUIDANCE_WEIGHT
+    assert draw_image_figures.SAMPLES == train_images.SAMPLES
+    assert train_images.SAMPLING_STEPS == 50
 
 
 def test_the_default_run_draws_what_it_is_asked_for():
@@ -125,6 +128,7 @@ def test_measured_numbers_bear_out_what_the_page_says():
         assert row["read as asked"] >= 0.995
     recalls = [FREE[str(w)]["recall"] for w in WEIGHTS if w >= 1]
     assert recalls == sorted(recalls, reverse=True)
+    assert FREE["10"]["precision"] > FREE["1"]["precision"]
     for kind in (FREE, BY_CLASSIFIER):
         shares = [kind[str(w)]["read as asked"] for w in WEIGHTS]
         assert shares == sorted(shares)
@@ -132,6 +136,14 @@ def test_measured_numbers_bear_out_what_the_page_says():
     for name, best in (("decisive", 1), ("Frechet distance", -1)):  # as predicted
         values = [best * rows[n][name] for n in ("linear", "cosine", "straight")]
         assert values == sorted(values)
+    recalls = [row["recall"] for row in rows.values()]
+    assert min(recalls) == rows["straight"]["recall"]
+    crossed = rows["straight"]["noise"] * 1000  # timesteps of most noise
+    pairs = timestep_pairs(1000, solution_schedules.STEPS)
+    assert sum(t >= 1000 - crossed for t, _ in pairs) == 2
+    assert MEASURED["nearest_real"]["least"] > 0  # alike, but none is a copy
+    for steps, row in STEPS["ddim"].items():  # "From 25 on, DDIM misses the 95 %"
+        assert (row["read as asked"] < 0.95) == (int(steps) >= 25)
     off = {int(n): row["grey levels off"] for n, row in STEPS["ddim"].items()}
     assert all((value < 0.5) == (steps >= 25) for steps, value in off.items())
     for sampler in ("ddim", "ddpm"):
@@ -141,14 +153,15 @@ def test_measured_numbers_bear_out_what_the_page_says():
 
 def test_commands_on_the_page_are_accepted():
     text = PAGE.replace("\\\n", " ")
-    commands = re.findall(r"python -m from_scratch\.(\w+)([^\n`]*)", text)
+    commands = re.findall(r"python -m from_scratch\.([\w.]+)([^\n`]*)", text)
     assert len(commands) > 6
     for module, flags in commands:
         if module == "train_images":
             train_images.parse_args(flags.split())
         else:
             known = ("solution_schedules", "solution_steps", "draw_image_figures")
-            assert (module in known, flags) == (True, "")
+            assert module in {f"pages.{name}" for name in known}
+            assert flags == ""
 
 
 def test_each_figure_on_the_page_is_one_that_a_script_draws():
@@ -203,7 +216,8 @@ def test_fewest_steps():
 @pytest.fixture
 def small(monkeypatch):
     """Smaller networks, one epoch, fewer pictures."""
-    monkeypatch.setitem(image_model.SETTINGS, "digits", ((16, 16), 1, 1, 2e-3, 0.99))
+    tiny = image_model.Settings((16, 16), 1, 1, 2e-3, 0.99)
+    monkeypatch.setitem(image_model.SETTINGS, "digits", tiny)
     for module in (solution_schedules, solution_steps):
         monkeypatch.setattr(
             module,
@@ -213,13 +227,12 @@ def small(monkeypatch):
 
 
 def test_the_solution_on_schedules_runs(small, monkeypatch, capsys):
-    monkeypatch.delitem(SCHEDULES, "straight", raising=False)
     monkeypatch.setattr(solution_schedules, "STEPS", 2)
     # An untrained guide guesses: what it reads would not lie in any order.
     monkeypatch.setattr(solution_schedules, "LOW", 0.0)
     monkeypatch.setattr(solution_schedules, "HIGH", 1.1)
     (signals, shares), rows = solution_schedules.main(["--epochs", "1"])
-    del SCHEDULES["straight"]
+    assert "straight" not in SCHEDULES
     assert len(signals) == len(shares) == 50
     assert set(rows) == {"linear", "cosine", "straight"}
     for row in rows.values():

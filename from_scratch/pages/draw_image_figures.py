@@ -1,7 +1,7 @@
-"""Draw the figures of the lesson on images, and write the numbers that it states.
+"""Draw the figures of part 2, and write the numbers that it states.
 
-    python -m from_scratch.draw_image_figures                  all, about 15 minutes
-    python -m from_scratch.draw_image_figures few_steps        one
+    python -m from_scratch.pages.draw_image_figures            all, about 15 minutes
+    python -m from_scratch.pages.draw_image_figures few_steps  one
 
 Trains the default model into outputs/digits, unless one is there. Pictures go to
 from_scratch/figures/images/, and numbers to measured.json there.
@@ -10,27 +10,34 @@ from_scratch/figures/images/, and numbers to measured.json there.
 import functools
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from from_scratch import (
-    image_model,
-    plots,
-    solution_schedules,
-    solution_steps,
-    train_images,
-)
-from from_scratch.classifier import measure, read_as
+from from_scratch.classifier import compare, judged
+from from_scratch.command_line import run
 from from_scratch.datasets import pictures
 from from_scratch.diffusion import q_sample
-from from_scratch.draw_figures import draw_named
+from from_scratch.image_model import (
+    SETTINGS,
+    config_of,
+    generate,
+    load,
+    new,
+    new_classifier,
+    noise,
+    train,
+)
 from from_scratch.metrics import nearest
+from from_scratch.pages import experiments, plots, solution_schedules, solution_steps
+from from_scratch.pages.figures import draw_named, run_command
 
-OUT = Path(__file__).resolve().parent / "figures" / "images"
+OUT = experiments.OUT / "images"
 RUN = Path("outputs/digits")
+WEIGHT, SAMPLES = 1.5, 1000  # as in the default run
 WEIGHTS = (0, 0.5, 1, 1.5, 2, 3, 5, 10)
 
 
@@ -42,43 +49,39 @@ def trained(labelled=True):
     """The model of the default run; or one that has never seen a label."""
     if labelled:
         if not (RUN / "model.pt").exists():
-            train_images.main(["--out", str(RUN)])
-        return image_model.load(RUN / "model.pt")
+            run_command("train_images", "--out", RUN)
+        return load(RUN / "model.pt")
     x_0, y = pictures("digits")
-    model = image_model.new(image_model.config_of("digits", x_0, conditional=False))
-    image_model.train(model, x_0, y, image_model.SETTINGS["digits"][1])
+    model = new(config_of("digits", x_0, conditional=False))
+    train(model, x_0, y, SETTINGS["digits"].epochs)
     return model
 
 
 @functools.cache
 def classifier(noisy=False):
     """The judge of the default run; or a guide, which has learnt from noise, too."""
-    config = trained()["config"]
-    schedule = image_model.schedule_of(config) if noisy else None
-    return image_model.new_classifier(config, *pictures("digits"), schedule)
+    model = trained()
+    schedule = model.schedule if noisy else None
+    return new_classifier(model.config, *pictures("digits"), schedule)
 
 
 def held_out():
     return pictures("digits", train=False)
 
 
-def draw_digits(model, guidance="free", weight=train_images.GUIDANCE_WEIGHT, **options):
-    """As many digits (360, 1, 8, 8) as are held out, and of the same classes."""
+def draw_digits(model, weight=WEIGHT, count=360, **options):
+    """Digits (count, 1, 8, 8) of the classes of those that are held out; the classes.
+
+    options: of `generate`.
+    """
     x_0, y = held_out()
-    guide = classifier(noisy=True) if guidance == "classifier" else None
-    aim = image_model.towards(model, guidance, weight, guide)
-    schedule = image_model.schedule_of(model["config"])
-    x_T = image_model.noise(len(y), x_0)
-    return image_model.generate(schedule, aim, x_T, y, **options)
+    y = y[torch.arange(count) % len(y)]
+    return generate(model, noise(count, x_0), y, weight, **options), y
 
 
-def judged(x):
-    """What the judge says of pictures like the held-out ones: {name: number}."""
-    x_0, y = held_out()
-    return {
-        "read as asked": read_as(classifier(), x, y),
-        **measure(classifier(), x, x_0),
-    }
+def judged_digits(model, **options):
+    """What the judge says of as many digits as are held out: {name: number}."""
+    return judged(classifier(), *draw_digits(model, **options), held_out()[0])
 
 
 # --- One function a figure: returns (Figure, what was measured) -------------
@@ -86,29 +89,29 @@ def judged(x):
 
 # Part of the network: its middle on the figure, in inches, and its name there.
 BOXES = {
-    "contract.enter": (1.55, 2.0, "convolve"),
-    "contract.blocks.0": (2.6, 2.0, "block"),
-    "contract.halve.0": (2.6, 0.45, "halve"),
-    "contract.before": (3.6, 0.45, "block"),
-    "contract.attention": (4.6, 0.45, "attention"),
-    "contract.after": (5.6, 0.45, "block"),
-    "expand.0": (5.6, 2.0, "block"),
-    "leave": (6.55, 2.0, "convolve"),
+    "encoder.conv_in": (1.55, 2.0, "convolve"),
+    "encoder.blocks.0": (2.6, 2.0, "block"),
+    "encoder.downs.0": (2.6, 0.45, "halve"),
+    "encoder.mid_block1": (3.6, 0.45, "block"),
+    "encoder.mid_attention": (4.6, 0.45, "attention"),
+    "encoder.mid_block2": (5.6, 0.45, "block"),
+    "decoder.0": (5.6, 2.0, "block"),
+    "conv_out": (6.55, 2.0, "convolve"),
 }
 INPUT, OUTPUT, HEIGHT = (0.5, 2.0), (7.5, 2.0), 2.8
 
 
 def unet():
     """The network's parts, with the shape that comes out of each."""
-    network, shapes = trained()["ema"], {}
+    network, shapes = trained().ema, {}
     for name in BOXES:
         network.get_submodule(name).register_forward_hook(
             lambda _, __, out, name=name: shapes.update({name: tuple(out.shape[1:])})
         )
-    schedule = image_model.schedule_of(trained()["config"])
+    schedule = trained().schedule
     t = torch.tensor(plots.timesteps_of(schedule, [0.5]))
     x_0 = held_out()[0][2:3]
-    x_t = q_sample(schedule, x_0, t, image_model.noise(1, x_0))
+    x_t = q_sample(schedule, x_0, t, noise(1, x_0))
     with torch.no_grad():
         eps = network(x_t, t)
     figure = Figure((plots.WIDTH, HEIGHT), dpi=140)
@@ -161,14 +164,14 @@ def draw_arrows(axes):
 def guidance_weights():
     """Both kinds of guidance, at weights from none to far too much."""
     kinds = {
-        "classifier-free": (trained(), "free", plots.BLUE),
-        "by a classifier": (trained(labelled=False), "classifier", plots.RED),
+        "classifier-free": (trained(), None, plots.BLUE),
+        "by a classifier": (trained(labelled=False), classifier(noisy=True), plots.RED),
     }
     figure = Figure((plots.WIDTH, 2.9), dpi=140, layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     measured = {}
-    for kind, (model, guidance, colour) in kinds.items():
-        rows = [judged(draw_digits(model, guidance, weight)) for weight in WEIGHTS]
+    for kind, (model, guide, colour) in kinds.items():
+        rows = [judged_digits(model, weight=w, guide=guide) for w in WEIGHTS]
         measured[kind] = dict(zip(map(str, WEIGHTS), rows, strict=True))
         for panel, name in zip(
             panels, ("read as asked", "precision", "recall"), strict=True
@@ -183,7 +186,7 @@ def guidance_weights():
 
 def schedules():
     """At what signal a digit is decided, and how many timesteps lie there."""
-    (signals, shares), rows = solution_schedules.main([])
+    (signals, shares), rows = solution_schedules.solve()
     low, high = solution_schedules.decisive(signals, shares)
     figure = Figure((plots.WIDTH, 2.9), dpi=140, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -211,16 +214,15 @@ def schedules():
 
 def few_steps():
     """One noise a digit, walked down by both samplers in more and more steps."""
-    measured = solution_steps.main(["--model", str(RUN / "model.pt")])
-    measured["weight 2, 2 steps"] = judged(draw_digits(trained(), weight=2, steps=2))
-    schedule = image_model.schedule_of(trained()["config"])
+    measured = solution_steps.solve(trained())
+    measured["weight 2, 2 steps"] = judged_digits(trained(), weight=2, steps=2)
     y = torch.tensor([2, 5, 8])
-    x_T = image_model.noise(len(y), held_out()[0], seed=1)
-    aim = image_model.towards(trained(), "free", solution_steps.WEIGHT)
+    x_T = noise(len(y), held_out()[0], seed=1)
     rows = []
     for sampler in ("ddim", "ddpm"):
+        how = {"weight": solution_steps.WEIGHT, "sampler": sampler}
         columns = [
-            image_model.generate(schedule, aim, x_T, y, sampler, steps)
+            generate(trained(), x_T, y, steps=steps, **how)
             for steps in solution_steps.STEPS
         ]
         rows.append(torch.stack(columns, dim=1))  # (3, steps, 1, 8, 8)
@@ -232,9 +234,9 @@ def few_steps():
 def moving_average():
     """The network as its last step left it, and the mean of its last states."""
     model, measured, rows = trained(), {}, []
-    for name, part in (("last step", "network"), ("mean", "ema")):
-        x = draw_digits(model | {"ema": model[part]}, weight=1)
-        measured[name] = judged(x)
+    for name, network in (("last step", model.network), ("mean", model.ema)):
+        x, y = draw_digits(replace(model, ema=network), weight=1)
+        measured[name] = judged(classifier(), x, y, held_out()[0])
         rows.append(x[:10])
     return plots.draw_pictures(torch.stack(rows), list(measured)), measured
 
@@ -242,7 +244,7 @@ def moving_average():
 def nearest_real():
     """Generated digits, and the training picture that is most alike to each."""
     x_0, _ = pictures("digits")
-    x = draw_digits(trained())
+    x, _ = draw_digits(trained())
     distances, index = nearest(x, x_0)
     titles = [f"{d:.2f}" for d in distances[:10].tolist()]
     rows = torch.stack([x[:10], x_0[index[:10]]])
@@ -266,21 +268,21 @@ FIGURES = {
 
 
 def default_run(out):
-    """The six pictures of the default run, and what it prints."""
-    resume = ["--resume"] if (RUN / "model.pt").exists() else []
-    generated, real = train_images.main(["--out", str(RUN), *resume])
+    """The six pictures of the default run, and the numbers that it prints."""
+    model, sets = trained(), (pictures("digits"), held_out())
+    run_command("train_images", "--out", RUN, "--resume")
     for path in RUN.glob("*.png"):
         shutil.copy(path, out / path.name)
-    network = trained()["ema"]
-    few, _ = train_images.main(
-        ["--out", str(RUN), "--resume", "--sampling-steps", "25"]
+    generated, real = compare(
+        classifier(), *draw_digits(model, count=SAMPLES, steps=50), *sets
     )
+    few, _ = compare(classifier(), *draw_digits(model, count=SAMPLES, steps=25), *sets)
     return {
         "generated": generated,
         "real": real,
         "25 steps": few,
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "losses": trained()["losses"][-1],
+        "parameters": sum(p.numel() for p in model.ema.parameters()),
+        "losses": model.losses[-1],
     }
 
 
@@ -289,4 +291,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

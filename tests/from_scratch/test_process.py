@@ -14,7 +14,7 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
 from scipy.stats import kstest
 
 from from_scratch.datasets import draw
-from from_scratch.denoisers import MLP, mixture_eps, waves
+from from_scratch.denoisers import MLP, fourier_features, mixture_eps
 from from_scratch.diffusion import (
     SAMPLERS,
     ddim_step,
@@ -270,12 +270,12 @@ def test_sliced_wasserstein_of_a_shifted_cloud():
 # --- The network ------------------------------------------------------------
 
 
-def test_waves():
+def test_fourier_features():
     u = np.array([[0.3, -1.2], [2.0, 0.0]])
     expected = [u]
     for f in (np.sin, np.cos):
         expected += [f(2.0**j * u[:, [k]]) for k in range(2) for j in range(3)]
-    ours = waves(torch.from_numpy(u), 3)
+    ours = fourier_features(torch.from_numpy(u), 3)
     np.testing.assert_allclose(ours, np.hstack(expected), atol=1e-7)
 
 

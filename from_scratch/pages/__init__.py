@@ -1,0 +1,1 @@
+"""What draws the pages: their figures, the mistakes to find, the exercises solved."""
