@@ -290,7 +290,8 @@ def child(path, result, watchdog, limit):
     library.Unet = library.GaussianDiffusion = object
     sys.modules["denoising_diffusion_pytorch"] = library
     sys.modules["torchvision"] = types.ModuleType("torchvision")
-    import generate_ddpm_morph  # noqa: F401
+    import ddpm.pictures
+    import ddpm.sampling  # noqa: F401
 
     with contextlib.suppress(ImportError, OSError, ValueError):  # not on all systems
         import resource
@@ -320,8 +321,7 @@ def judge(path):
 
     In this process the model is a stub from now on, and nothing is saved.
     """
-    import fabric_diffusion
-    import generate_ddpm_morph
+    from ddpm import checkpoints, pictures, sampling
 
     def attempt(function, *args):
         """(what it returns, complaint)"""
@@ -335,10 +335,10 @@ def judge(path):
 
     saved = [(0, 0)]
     stub = types.SimpleNamespace(image_size=(64, 64))
-    fabric_diffusion.load_diffusion = lambda *_, **__: stub
-    fabric_diffusion.denoise = lambda _, noise, *__, **___: noise.sigmoid()
-    generate_ddpm_morph.upscale = lambda images, factor: images
-    generate_ddpm_morph.save_gif = lambda frames, _, fps: saved.append(
+    checkpoints.load_diffusion = lambda *_, **__: stub
+    sampling.denoise = lambda _, noise, *__, **___: noise.sigmoid()
+    pictures.upscale = lambda images, factor: images
+    pictures.save_gif = lambda frames, _, fps: saved.append(
         (len(frames), len(frames) / fps)
     )
     student, complaint = attempt(module_of, path)
@@ -368,7 +368,7 @@ def lesson_check(student, **functions):
 
 
 def try_values(student):
-    from generate_ddpm_morph import lerp
+    from ddpm.pictures import lerp
 
     if not (np.diff(lesson_check(student, blend=lerp)) > 0).all():
         raise SystemExit("TODO 1 stands still or turns back: use np.linspace.")
@@ -376,8 +376,8 @@ def try_values(student):
 
 def try_blend(student):
     """Name of the path that TODO 2 takes, told from what it makes of two noises."""
-    from fabric_diffusion import draw_noise
-    from generate_ddpm_morph import lerp, slerp
+    from ddpm.pictures import lerp, slerp
+    from ddpm.sampling import draw_noise
 
     lesson_check(student, blend_values=lambda n: np.linspace(0, 1, n))
     a, b = draw_noise([1]), draw_noise([2])
@@ -612,7 +612,7 @@ def page_row(report, frames):
 
 def write_class(rows, out):
     """Write class_morphs.png and class.html, a page that needs no other file."""
-    from fabric_diffusion import replacing
+    from ddpm.files import replacing
 
     sheet = contact_sheet(rows)
     reports = [report for report, _ in rows]

@@ -21,18 +21,17 @@ from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
 from check_exercises import looks
-from fabric_dataset import pattern
-from fabric_diffusion import (
+from ddpm.checkpoints import (
     ENOUGH_STEPS,
-    denoise,
-    draw_noise,
     find_checkpoint,
     from_checkpoint,
-    pick_device,
     read_checkpoint,
-    run,
 )
-from generate_ddpm_morph import to_uint8
+from ddpm.command_line import run
+from ddpm.dataset import textiles
+from ddpm.network import pick_device
+from ddpm.pictures import to_uint8
+from ddpm.sampling import denoise, draw_noise
 
 PICTURES = 4  # textiles to show, and pictures to draw
 LEVELS = (0.8, 0.5, 0.2, 0.05)  # shares of signal, alpha-bar, at which they are shown
@@ -65,7 +64,9 @@ def errors(diffusion, alpha_bar, value_range=RIGHT_RANGE):
     """
     device, size = diffusion.betas.device, diffusion.image_size[0]
     seeds = range(1_000_000, 1_000_000 + PICTURES)  # not among those trained on
-    cloths = torch.from_numpy(np.stack([pattern(seed) for seed in seeds])) / 255
+    cloths = (
+        torch.from_numpy(np.stack([textiles.pattern(seed) for seed in seeds])) / 255
+    )
     low, high = value_range
     x_0 = F.interpolate(cloths.permute(0, 3, 1, 2), size) * (high - low) + low
     x_0, noise = x_0.to(device), draw_noise(seeds, size).to(device)

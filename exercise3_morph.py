@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fabric_diffusion import (
-    UserError,
-    check_config,
-    denoise,
-    draw_noise,
-    exercise_parser,
-    load_diffusion,
-    run,
-)
-from generate_ddpm_morph import save_gif, upscale
+from ddpm.checkpoints import load_diffusion
+from ddpm.command_line import FRAME_RATE, SEED, SIDE, check_config, exercise_parser, run
+from ddpm.files import UserError
+from ddpm.pictures import save_gif, upscale
+from ddpm.sampling import denoise, draw_noise
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -57,10 +52,10 @@ def main(argv=None):
         __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=SEED_A
     )
     args = parser.parse_args(argv)
-    check_config(parser, 0, 2**62, SEED_B=SEED_B)
-    check_config(parser, 2, 1000, NUM_FRAMES=NUM_FRAMES)
-    check_config(parser, 1, 50, FPS=FPS)
-    check_config(parser, 16, 2048, OUTPUT_SIZE=OUTPUT_SIZE)
+    check_config(parser, SEED, SEED_B=SEED_B)
+    check_config(parser, (2, 1000), NUM_FRAMES=NUM_FRAMES)
+    check_config(parser, FRAME_RATE, FPS=FPS)
+    check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)
     values = check_todos()
     started = time.perf_counter()
 

@@ -28,28 +28,20 @@ from denoising_diffusion_pytorch import GaussianDiffusion
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
-from fabric_dataset import COUNT, draw_textiles, load_folder
-from fabric_diffusion import (
+from ddpm.checkpoints import (
     ENOUGH_STEPS,
-    LESSON_CONFIG,
-    ROOT,
-    UserError,
-    build,
     config_of,
-    denoise,
-    draw_noise,
-    folder,
     from_checkpoint,
     milestones,
-    pick_device,
     read_checkpoint,
-    replacing,
-    run,
     save_weights,
-    whole,
-    writable,
 )
-from generate_ddpm_morph import make_grid, save_image, upscale
+from ddpm.command_line import folder, run, whole
+from ddpm.dataset import COUNT, draw_textiles, load_folder
+from ddpm.files import ROOT, UserError, replacing, writable
+from ddpm.network import LESSON_CONFIG, build, pick_device
+from ddpm.pictures import make_grid, save_image, upscale
+from ddpm.sampling import denoise, draw_noise
 
 # --- CONFIG: the lesson's model ---------------------------------------------
 

@@ -20,22 +20,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import torch
 from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 from tqdm import tqdm
 
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    LESSON_CONFIG,
-    ROOT,
-    denoise,
-    draw_noise,
-    load_diffusion,
-    replacing,
-    run,
-)
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.command_line import run
+from ddpm.files import ROOT, replacing
+from ddpm.network import LESSON_CONFIG
+from ddpm.sampling import denoise, draw_noise
 
 TURNS = 3
 FAST = ("--sampler", "dpmpp", "--steps", "20")

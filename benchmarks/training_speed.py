@@ -16,19 +16,19 @@ import itertools
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from accelerate import Accelerator
 from denoising_diffusion_pytorch import Trainer
 from tqdm import tqdm
 
+from ddpm.command_line import run, whole
+from ddpm.dataset import COUNT, draw_textiles
+from ddpm.network import build
 from exercise3_train import (
     PRESETS,
     begin,
@@ -39,8 +39,6 @@ from exercise3_train import (
     precision,
     steps_of,
 )
-from fabric_dataset import COUNT, draw_textiles
-from fabric_diffusion import build, run, whole
 
 
 def set_up(preset, device, folder, compiled):

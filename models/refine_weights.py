@@ -15,7 +15,6 @@ drawn and their families counted, and what comes too often is shown less from th
 
 import argparse
 import copy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +22,16 @@ import torch
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from comparison.classifier import load_classifier, look  # noqa: E402
-from comparison.metrics import shares  # noqa: E402
-from exercise3_train import compile_for, follow, learning_rate  # noqa: E402
-from fabric_dataset import FAMILIES, draw_textiles, load_folder  # noqa: E402
-from fabric_diffusion import (  # noqa: E402
-    UserError,
-    config_of,
-    denoise,
-    draw_noise,
-    from_checkpoint,
-    pick_device,
-    read_checkpoint,
-    run,
-    save_weights,
-    whole,
-)
-from generate_ddpm_morph import to_uint8  # noqa: E402
+from comparison.classifier import load_classifier, look
+from comparison.metrics import shares
+from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
+from ddpm.command_line import run, whole
+from ddpm.dataset import draw_textiles, load_folder, textiles
+from ddpm.files import ROOT, UserError
+from ddpm.network import pick_device
+from ddpm.pictures import to_uint8
+from ddpm.sampling import denoise, draw_noise
+from exercise3_train import compile_for, follow, learning_rate
 
 OUT = ROOT / "models" / "refined.pt"
 STRONG = 560  # timestep from which the exact target is taken
@@ -113,7 +102,7 @@ def count_families(diffusion):
     noise = draw_noise(range(COUNTED_FROM, COUNTED_FROM + COUNTED))
     images = denoise(diffusion, noise, 20, "dpmpp", batch_size=64)
     _, probabilities = look(load_classifier("discrete"), to_uint8(images))
-    return torch.from_numpy(shares(probabilities)).float() * len(FAMILIES)
+    return torch.from_numpy(shares(probabilities)).float() * len(textiles.FAMILIES)
 
 
 def load(path, device):
@@ -149,7 +138,7 @@ def main(argv=None):
     images, _ = load_folder(draw_textiles(args.textiles))
     images = torch.from_numpy(images).permute(0, 3, 1, 2).to(device) / 127.5 - 1
     weights = torch.ones(len(images), device=device)
-    family = torch.arange(len(images)) % len(FAMILIES)
+    family = torch.arange(len(images)) % len(textiles.FAMILIES)
     checks = {int(part * args.steps) for part in COUNTS}
 
     torch.manual_seed(0)
@@ -168,7 +157,10 @@ def main(argv=None):
             save_weights(ema, config, start + step + 1, OUT)
             share = count_families(ema)
             print(
-                ", ".join(f"{n} {s:.2f}" for n, s in zip(FAMILIES, share, strict=True))
+                ", ".join(
+                    f"{n} {s:.2f}"
+                    for n, s in zip(textiles.FAMILIES, share, strict=True)
+                )
             )
             weights /= share.clamp(min=0.3)[family].to(device) ** DAMPING
     save_weights(ema, config, start + args.steps, OUT)

@@ -19,8 +19,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, denoise, draw_noise, run, whole
-from generate_ddpm_morph import make_grid, save_image, upscale
+from ddpm.checkpoints import EMBEDDED_WEIGHTS
+from ddpm.command_line import run, whole
+from ddpm.files import ROOT
+from ddpm.pictures import make_grid, save_image, upscale
+from ddpm.sampling import denoise, draw_noise
 from models.train_embedded import (
     ALPHA_BARS,
     NETWORK,

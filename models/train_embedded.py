@@ -25,17 +25,11 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from ddpm import textiles
+from ddpm.checkpoints import read_checkpoint, save_weights
+from ddpm.command_line import folder, run
+from ddpm.files import ROOT, replacing
+from ddpm.network import LESSON_CONFIG, build
 from exercise3_train import compile_for, follow, precision, stop_signals
-from fabric_diffusion import (
-    LESSON_CONFIG,
-    ROOT,
-    build,
-    folder,
-    read_checkpoint,
-    replacing,
-    run,
-    save_weights,
-)
 
 NETWORK = LESSON_CONFIG | {
     "dim": 80,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from fabric_diffusion import LESSON_CONFIG, build
+from ddpm.network import LESSON_CONFIG, build
 
 torch.set_num_threads(1)  # tiny networks only lose by sharing their work
 

@@ -12,8 +12,6 @@ from PIL import Image
 
 import check_exercises
 import exercise1_generate
-import fabric_diffusion
-import generate_ddpm_morph
 from check_exercises import (
     EXERCISE_2,
     RESULT,
@@ -24,9 +22,10 @@ from check_exercises import (
     main,
     read_result,
 )
-from fabric_dataset import pattern
-from fabric_diffusion import ROOT
-from generate_ddpm_morph import save_gif, upscale
+from ddpm import checkpoints, pictures, sampling
+from ddpm.dataset import textiles
+from ddpm.files import ROOT
+from ddpm.pictures import save_gif, upscale
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
 VALUES = "np.linspace(0, 1, num_frames)"
@@ -38,13 +37,13 @@ def filled(values=VALUES, blended=LERP, header=""):
     return header + text.replace("    blended = ...", f"    blended = {blended}")
 
 
-def textiles(count):
-    images = np.stack([pattern(seed) for seed in range(count)])
+def cloths(count):
+    images = np.stack([textiles.pattern(seed) for seed in range(count)])
     return torch.from_numpy(images).permute(0, 3, 1, 2) / 255
 
 
 def morph(path, frames=20, fps=8):
-    a, b = textiles(2)
+    a, b = cloths(2)
     t = torch.linspace(0, 1, frames).reshape(-1, 1, 1, 1)
     save_gif(upscale(a + t * (b - a), 4), path, fps)
 
@@ -58,7 +57,7 @@ def finished(tmp_path_factory):
         stub.image_size = (64, 64)
         patch.setattr(exercise1_generate, "load_diffusion", lambda *_: stub)
         patch.setattr(
-            exercise1_generate, "denoise", lambda _, noise, *__: textiles(len(noise))
+            exercise1_generate, "denoise", lambda _, noise, *__: cloths(len(noise))
         )
         patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
         exercise1_generate.main(["--out", str(folder)])
@@ -136,7 +135,7 @@ def test_the_readmes_grid_is_recognised(student, unchecked, capsys):
         student / "exercise1_output.png",
     )
     for i in range(16):
-        Image.fromarray(pattern(i)).save(
+        Image.fromarray(textiles.pattern(i)).save(
             student / "generated_samples" / f"fabric_{i:04d}.png"
         )
     found, _ = says(student, capsys)
@@ -180,7 +179,7 @@ def cut_short(name):
 
 
 def still(folder):
-    image = upscale(textiles(1), 4)
+    image = upscale(cloths(1), 4)
     save_gif(torch.cat([image, image + 0.002]), folder / "my_morph.gif", 8)
 
 
@@ -218,7 +217,7 @@ def test_what_is_off_is_named_and_the_rest_is_done(
 
 
 def test_a_blink_that_pillow_merges_is_no_missing_frame(student, unchecked, capsys):
-    a, b = upscale(textiles(2), 4)
+    a, b = upscale(cloths(2), 4)
     save_gif(torch.stack(10 * [a] + 10 * [b]), student / "my_morph.gif", 8)
     found, code = says(student, capsys)
     assert code == 0 and found["my_morph.gif"][1] == "2 frames in 2.5 s."
@@ -228,7 +227,7 @@ def test_a_blink_that_pillow_merges_is_no_missing_frame(student, unchecked, caps
     ("seeds", "word"), [(range(40), ""), ([11], ""), (range(8), "washed out")]
 )
 def test_looks_at_textiles(seeds, word):
-    images = np.stack([pattern(seed) for seed in seeds]).astype(float)
+    images = np.stack([textiles.pattern(seed) for seed in seeds]).astype(float)
     if word:
         images = 128 + 0.2 * (images - 128)
     assert looks(images) == word
@@ -243,10 +242,10 @@ def trying(tmp_path, monkeypatch):
 
     def run(text):
         for module, name in (
-            (fabric_diffusion, "load_diffusion"),
-            (fabric_diffusion, "denoise"),
-            (generate_ddpm_morph, "upscale"),
-            (generate_ddpm_morph, "save_gif"),
+            (checkpoints, "load_diffusion"),
+            (sampling, "denoise"),
+            (pictures, "upscale"),
+            (pictures, "save_gif"),
         ):
             monkeypatch.setattr(module, name, getattr(module, name))
         path = tmp_path / "exercise3_morph.py"
@@ -405,7 +404,9 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
         pixels = np.asarray(sheet.convert("RGB"))
     first, last = pixels[16:80, 16:80], pixels[16:80, 16 + 4 * 66 : 80 + 4 * 66]
     for tile, seed in ((first, 0), (last, 1)):
-        assert np.abs(tile - pattern(seed).astype(float)).mean() < 12  # a GIF's palette
+        assert (
+            np.abs(tile - textiles.pattern(seed).astype(float)).mean() < 12
+        )  # a GIF's palette
 
 
 @pytest.mark.parametrize(

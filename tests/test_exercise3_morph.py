@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import exercise3_morph
-from fabric_diffusion import ROOT, UserError, denoise, draw_noise
-from generate_ddpm_morph import lerp, slerp, upscale
+from ddpm.files import ROOT, UserError
+from ddpm.pictures import lerp, slerp, upscale
+from ddpm.sampling import denoise, draw_noise
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text()
 LINES = {

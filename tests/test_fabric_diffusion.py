@@ -8,22 +8,22 @@ import torch
 from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 
-import fabric_diffusion
-from fabric_diffusion import (
+from ddpm import checkpoints
+from ddpm.checkpoints import (
     EMBEDDED_WEIGHTS,
-    LESSON_CONFIG,
-    SAMPLERS,
-    FabricUnet,
-    UserError,
-    build,
-    denoise,
-    draw_noise,
     find_checkpoint,
     load_diffusion,
     milestones,
-    pick_device,
-    replacing,
     save_weights,
+)
+from ddpm.files import UserError, replacing
+from ddpm.network import LESSON_CONFIG, FabricUnet, TorusConv2d, build, pick_device
+from ddpm.sampling import (
+    SAMPLERS,
+    denoise,
+    draw_noise,
+    predictor,
+    sample,
     timestep_pairs,
 )
 
@@ -96,7 +96,7 @@ def test_ddpm_equals_the_librarys_ancestral_chain(timesteps):
 
 @pytest.mark.parametrize("steps", [1, 20, 50, 250, 1000])
 def test_a_walk_has_as_many_steps_as_asked_for(tiny, steps):
-    pairs = timestep_pairs(tiny, steps)
+    pairs = timestep_pairs(tiny.num_timesteps, steps)
     assert len(pairs) == steps
     assert pairs[-1][1] == -1 and pairs[0][0] == 999
     assert all(t > t_next for t, t_next in pairs)
@@ -125,21 +125,17 @@ def test_noise_depends_on_its_own_seed_alone():
     assert abs(noise.std() - 1) < 0.02 and abs(noise.mean()) < 0.02
 
 
-def test_on_step_sees_every_state(tiny):
-    states = []
+def test_a_walk_hands_out_every_state(tiny):
     noise = draw_noise([1, 2, 3], 16)
-    images = denoise(
-        lit(tiny),
-        noise,
-        5,
-        on_step=lambda first, t, x, x_0: states.append((first, t, x, x_0)),
-        batch_size=2,
-    )
-    assert [(first, t) for first, t, *_ in states] == [
-        (first, t) for first in (0, 2) for t in (999, 799, 599, 399, 199)
-    ]
-    assert torch.equal(states[0][2], noise[:2])
-    torch.testing.assert_close((states[-1][3] + 1) / 2, images[2:])
+    images = denoise(lit(tiny), noise, 5, batch_size=2)
+    for batch in (slice(0, 2), slice(2, 3)):
+        walk = sample(predictor(tiny), noise[batch], tiny.alphas_cumprod, 5)
+        states = list(walk)
+        assert [t for t, *_ in states] == [999, 799, 599, 399, 199, -1]
+        assert torch.equal(states[0][1], noise[batch])
+        (*_, last_x_0), (_, end, _) = states[-2:]
+        torch.testing.assert_close((last_x_0 + 1) / 2, images[batch])
+        torch.testing.assert_close((end + 1) / 2, images[batch])
 
 
 @pytest.mark.parametrize("steps", [0, 1001])
@@ -158,7 +154,7 @@ def test_newest_milestone_is_told_by_number(tmp_path):
 
 
 def test_own_weights_before_milestones_before_embedded(tmp_path, monkeypatch):
-    monkeypatch.setattr(fabric_diffusion, "OWN_WEIGHTS", tmp_path / "own.pt")
+    monkeypatch.setattr(checkpoints, "OWN_WEIGHTS", tmp_path / "own.pt")
     monkeypatch.setattr(milestones, "__defaults__", (tmp_path,))
     assert find_checkpoint() == EMBEDDED_WEIGHTS
     (tmp_path / "model-3.pt").touch()
@@ -367,7 +363,7 @@ def test_circular_padding_is_that_of_torch(torus):
     with torch.inference_mode():
         ours = torus.model(x, t)
         for layer in torus.model.modules():
-            if isinstance(layer, fabric_diffusion.TorusConv2d):
+            if isinstance(layer, TorusConv2d):
                 layer.__class__ = torch.nn.Conv2d
                 layer.padding_mode = "circular"
         torch.testing.assert_close(ours, torus.model(x, t))
@@ -403,7 +399,7 @@ def test_a_family_that_the_model_does_not_know_gets_the_list(torus):
 
 def test_names_and_torus_travel_in_the_file(torus, tmp_path):
     path = tmp_path / "torus.pt"
-    fabric_diffusion.save_weights(torus, TORUS, 5_000, path, half=True)
+    save_weights(torus, TORUS, 5_000, path, half=True)
     again = load_diffusion(path, "cpu")
     assert again.model.families == ("kente", "adire", "kuba")
     label = again.model.one_hot(["kuba"])

@@ -16,8 +16,10 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
 )
 
 import exercise3_train
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, load_diffusion, timestep_pairs
-from generate_ddpm_morph import lerp
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.files import ROOT
+from ddpm.pictures import lerp
+from ddpm.sampling import timestep_pairs
 
 PAGE = (ROOT / "README.rst").read_text("utf-8")
 PAGES = {
@@ -51,7 +53,7 @@ def lerp_std():
 
 
 def spacing():
-    pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu"), 250)
+    pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu").num_timesteps, 250)
     (gap,) = {t - t_next for t, t_next in pairs}
     return ORDINALS[gap]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric_diffusion import ROOT
+from ddpm.files import ROOT
 
 pytest.importorskip("sphinx_design", reason="pip install -r docs/requirements.txt")
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")

@@ -9,16 +9,16 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import generate_ddpm_morph
-from generate_ddpm_morph import (
+from ddpm.pictures import (
     lerp,
     make_grid,
-    noise_loop,
     save_gif,
     save_image,
     slerp,
     to_uint8,
     upscale,
 )
+from generate_ddpm_morph import noise_loop
 
 
 def test_grid_is_square_enough_and_in_reading_order():

@@ -14,15 +14,11 @@ from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
 
 import exercise3_train
+from ddpm.checkpoints import load_diffusion
+from ddpm.dataset import load_folder
+from ddpm.files import ROOT, UserError
+from ddpm.network import LESSON_CONFIG, build
 from exercise3_train import draw_batch, learning_rate, main
-from fabric_dataset import load_folder
-from fabric_diffusion import (
-    LESSON_CONFIG,
-    ROOT,
-    UserError,
-    build,
-    load_diffusion,
-)
 
 PRESET = {
     "config": TINY | {"image_size": 16, "timesteps": 50},

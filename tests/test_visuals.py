@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, load_diffusion, read_checkpoint
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
+from ddpm.files import ROOT
 
 VISUALS = ROOT / "visuals"
 sys.path.append(str(VISUALS))
@@ -85,7 +86,7 @@ def test_fingerprint_follows_code_and_weights_but_no_prose(tmp_path, monkeypatch
         fingerprint(text.replace("What", "What\nelse").replace("why", "how")) == first
     )
     assert fingerprint(text.replace("#fff", "#eee")) != first
-    assert {"style.py", "fabric_diffusion.py"} <= {p.name for p in style.inputs(script)}
+    assert {"style.py", "pictures.py"} <= {p.name for p in style.inputs(script)}
     fingerprint(text)
     weights.write_bytes(b"two")
     assert style.fingerprint(script) != first

@@ -1,6 +1,6 @@
 """The history of diffusion models, down one line."""
 
-from style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
+from visuals.style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
 
 # Year, who or what, its contribution, and whether this module teaches it.
 HISTORY = (

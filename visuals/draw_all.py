@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 from PIL import Image
-from style import is_current, picture_of
 
 import exercise2_explore
 import generate_ddpm_morph
-from fabric_diffusion import EMBEDDED_WEIGHTS, run
+from ddpm.checkpoints import EMBEDDED_WEIGHTS
+from ddpm.command_line import run
+from visuals.style import is_current, picture_of
 
 FOLDER = Path(__file__).resolve().parent
 FIGURES = sorted(

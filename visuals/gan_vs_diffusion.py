@@ -1,7 +1,9 @@
 """A GAN leaps from noise to picture, a diffusion model walks."""
 
 from matplotlib.patches import Polygon, Rectangle
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from visuals.style import (
     FAINT,
     FIRST,
     MARGIN,
@@ -17,8 +19,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, load_diffusion
 
 STEPS = 50  # of DDIM
 SHOWN = (0, 25, 35, 42)  # states of that walk, before the finished picture

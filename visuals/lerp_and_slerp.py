@@ -3,7 +3,11 @@
 import numpy as np
 import torch
 from matplotlib.patches import Rectangle
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.pictures import lerp, slerp
+from ddpm.sampling import denoise, draw_noise
+from visuals.style import (
     FAINT,
     FIRST,
     MARGIN,
@@ -16,9 +20,6 @@ from style import (
     sheet,
     tile,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
-from generate_ddpm_morph import lerp, slerp
 
 SEEDS = (53, 13)  # lerp keeps the plaid longer
 PAIRS = 50  # of noises whose midpoints are counted

@@ -3,9 +3,10 @@
 import math
 
 import torch
-from style import MARGIN, NOISE_SEED, save, sheet, tile
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.sampling import denoise, draw_noise
+from visuals.style import MARGIN, NOISE_SEED, save, sheet, tile
 
 ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
 DIRECTIONS = (35, 46)  # seeds of the noises that are walked towards

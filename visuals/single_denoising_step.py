@@ -2,7 +2,8 @@
 
 import math
 
-from style import (
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from visuals.style import (
     FORMULA,
     MARGIN,
     MINUS,
@@ -19,8 +20,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, load_diffusion
 
 STEPS = 10  # long ones: neighbours of a finer walk look alike
 STEP = 6  # which of them is shown: late enough to see a pattern, early enough to err

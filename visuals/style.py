@@ -9,7 +9,6 @@ second purple.
 import ast
 import hashlib
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the lesson's modules
-
-from fabric_dataset import pattern
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, denoise, draw_noise, replacing
-from generate_ddpm_morph import to_uint8
+from ddpm.checkpoints import EMBEDDED_WEIGHTS
+from ddpm.dataset import textiles
+from ddpm.files import ROOT, replacing
+from ddpm.pictures import to_uint8
+from ddpm.sampling import draw_noise, predictor, sample
 
 CLOTH_SEED = 11  # the textile that dissolves in every figure
 NOISE_SEED = 2  # the noise that every figure draws a pattern from
@@ -150,7 +149,7 @@ def colour_key(axes, x, y):
 
 def cloth(seed=CLOTH_SEED):
     """The textile of a seed as the process sees it: (3, 64, 64) in [-1, 1]."""
-    return torch.from_numpy(pattern(seed)).permute(2, 0, 1) / 127.5 - 1
+    return torch.from_numpy(textiles.pattern(seed)).permute(2, 0, 1) / 127.5 - 1
 
 
 def visible(x):
@@ -164,14 +163,12 @@ def walk(diffusion, steps, sampler="ddim"):
     states: [(t, x_t, predicted x_0)], one a step, pictures (3, 64, 64) in [-1, 1].
     picture: (3, 64, 64) in [0, 1], which follows the last of them.
     """
-    states = []
-
-    def remember(_, t, x_t, x_0):
-        states.append((t, x_t[0], x_0[0]))
-
-    noise = draw_noise([NOISE_SEED], diffusion.image_size[0])
-    picture = denoise(diffusion, noise, steps, sampler, [NOISE_SEED], remember)[0]
-    return states, picture
+    seeds = [NOISE_SEED]
+    noise = draw_noise(seeds, diffusion.image_size[0])
+    predict, schedule = predictor(diffusion), diffusion.alphas_cumprod
+    walked = sample(predict, noise, schedule, steps, sampler, seeds)
+    *states, (_, picture, _) = ((t, x_t[0], x_0[0]) for t, x_t, x_0 in walked)
+    return states, visible(picture)
 
 
 # --- Saving, and telling when to draw again ---------------------------------

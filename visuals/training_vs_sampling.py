@@ -1,7 +1,10 @@
 """Algorithms 1 and 2 of Ho et al. (2020) side by side, run by the real model."""
 
 import torch
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.sampling import draw_noise
+from visuals.style import (
     FAINT,
     FORMULA,
     GIF_DPI,
@@ -21,8 +24,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, draw_noise, load_diffusion
 
 EXAMPLES = 8  # of training
 FRAMES = 40  # of the walk from noise to picture

@@ -6,7 +6,10 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
     LinearAttention,
     ResnetBlock,
 )
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.sampling import draw_noise
+from visuals.style import (
     INK,
     MARGIN,
     NETWORK,
@@ -23,8 +26,6 @@ from style import (
     tile,
     visible,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, draw_noise, load_diffusion
 
 TIMESTEP = 250  # of the picture shown: noisy, and still a cloth
 SIDE = 1.0  # inches of a picture
