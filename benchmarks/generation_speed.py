@@ -1,6 +1,6 @@
 """How long it takes to draw: the numbers that the lesson page quotes.
 
-    python benchmarks/generation_speed.py
+    python -m benchmarks.generation_speed
 
 Runs Exercise 1 as a student does, start and imports included, with the embedded
 weights on the processor; then, in turn, batches of 16 and of 96, and a step of the

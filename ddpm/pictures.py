@@ -11,6 +11,10 @@ from PIL import Image
 
 from ddpm.files import replacing
 
+# Colours that nearly everybody can tell apart (Okabe and Ito 2008).
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, ORANGE = "#CC79A7", "#E69F00"
+
 # --- Blending noise ---------------------------------------------------------
 
 
@@ -106,15 +110,25 @@ def save_gif(frames, path, fps):
     pixels = to_uint8(frames)
     few = pixels[:, ::4, ::4]
     palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(112)
+    write_gif(pixels, path, [int(d) for d in 10 * np.diff(ends)], palette)
+
+
+def write_gif(frames, path, durations, palette):
+    """Write frames, Pillow's images or (H, W, 3) uint8 each, as an endless GIF.
+
+    durations: milliseconds, one a frame. palette: an image with the colours to use.
+    """
     pictures = [  # dithered, each frame would have another grain, and twice the bytes
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in pixels
+        Image.fromarray(np.asarray(frame)).quantize(
+            palette=palette, dither=Image.Dither.NONE
+        )
+        for frame in frames
     ]
     with replacing(path) as temporary:
         pictures[0].save(
             temporary,
             save_all=True,
             append_images=pictures[1:],
-            duration=[int(d) for d in 10 * np.diff(ends)],  # milliseconds
+            duration=durations,
             loop=0,
         )

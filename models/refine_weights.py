@@ -31,7 +31,7 @@ from ddpm.files import ROOT, UserError
 from ddpm.network import pick_device
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
-from exercise3_train import compile_for, follow, learning_rate
+from ddpm.training import compile_for, ema_update, learning_rate
 
 OUT = ROOT / "models" / "refined.pt"
 STRONG = 560  # timestep from which the exact target is taken
@@ -44,7 +44,7 @@ COUNTS = (0.3, 0.55, 0.78)  # when families are counted, as a part of the steps
 COUNTED = 512  # pictures drawn for it, from seeds of their own
 COUNTED_FROM = 2_000_000
 DAMPING = 0.4  # shares answer the weights twice over: 1 would swing to and fro
-RATE = {"learning_rate": 5e-4, "decays": True}
+RATE = {"peak": 5e-4, "warm_up": 200, "decays": True}
 EMA_DECAY = 0.995
 
 
@@ -148,10 +148,12 @@ def main(argv=None):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(RATE, step, args.steps)
+            group["lr"] = learning_rate(
+                5e-4, step, args.steps, warm_up=200, decays=True
+            )
         optimizer.step()
         optimizer.zero_grad()
-        follow(ema, student, step + 1, EMA_DECAY)
+        ema_update(ema, student, step + 1, EMA_DECAY)
         bar.set_postfix(loss=f"{loss.item():.4f}")
         if step + 1 in checks:
             save_weights(ema, config, start + step + 1, OUT)

@@ -86,7 +86,3 @@ def row(axes, y, states):
         text.set_text(f"t = {min(seen)},  call {len(seen)} of {len(states)}")
 
     return show
-
-
-if __name__ == "__main__":
-    draw()

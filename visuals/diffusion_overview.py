@@ -76,7 +76,3 @@ def show(panel, state):
     picture.set_data(to_uint8(image))
     bar(share)
     caption.set_text(f"t = {t},  {share:.0%} signal")
-
-
-if __name__ == "__main__":
-    draw()

@@ -85,7 +85,3 @@ def draw():
         size=SMALL,
     )
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

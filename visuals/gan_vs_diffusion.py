@@ -77,7 +77,3 @@ def draw_diffusion(axes, states):
     loss = r"$\left\|\,\epsilon - \epsilon_\theta(x_t, t)\,\right\|^2$"
     text = f"one network, one loss:   {loss}"
     box(axes, MARGIN + SIDE, 0.3, 6.5 - 2 * SIDE, 0.55, text, size=TEXT + 1)
-
-
-if __name__ == "__main__":
-    draw()

@@ -93,7 +93,3 @@ def draw_histogram(panel):
     panel.set(yticks=[], xlim=(-3.5, 3.5), xticks=[-2, 0, 2])
     panel.spines["left"].set_visible(False)
     panel.set_title("values of the noise half-way", loc="left", fontsize=TEXT, pad=12)
-
-
-if __name__ == "__main__":
-    draw()

@@ -37,7 +37,3 @@ def draw():
             axes.text(x + SIDE / 2, y + SIDE + 0.08, f"{ANGLES[column]}°", ha="center")
     axes.text(MARGIN, 2.74, "the noise turned by an angle, towards two other noises")
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

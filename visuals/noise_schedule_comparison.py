@@ -70,7 +70,3 @@ def draw_bars(panel):
     panel.set_yticks(range(len(times)), [f"t = {t}" for t in times])
     panel.invert_yaxis()
     panel.tick_params(axis="y", length=0)
-
-
-if __name__ == "__main__":
-    draw()

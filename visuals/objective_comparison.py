@@ -69,7 +69,3 @@ def draw():
         color=SOFT,
     )
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

@@ -41,7 +41,3 @@ def draw():
                 x + SIDE / 2, y - 0.16, caption, ha="center", va="top", size=SMALL
             )
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

@@ -17,7 +17,3 @@ def draw():
             x, y = left + (SIDE + 0.04) * column, top - SIDE - (SIDE + 0.04) * row
             tile(axes, x, y, SIDE, visible(cloth(k + 8 * (i + 9))))
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

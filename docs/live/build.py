@@ -11,7 +11,6 @@ npm. A page opened from disk may load nothing but scripts, so all of it is packe
 scripts: gzipped, in base64.
 """
 
-import argparse
 import base64
 import gzip
 import hashlib
@@ -29,7 +28,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
-from ddpm.command_line import run
+from ddpm.command_line import run, script_parser
 from ddpm.files import UserError, replacing
 from ddpm.pictures import save_gif, slerp, upscale
 from ddpm.sampling import denoise, draw_noise, predictor, sample
@@ -207,9 +206,7 @@ def record(diffusion):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--runtime", action="store_true", help="pack the runtime, too")
     args = parser.parse_args(argv)
     if not args.runtime and not (STATIC / "runtime.js").exists():
