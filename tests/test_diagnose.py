@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion
 
-import diagnose
+from checks import diagnose
+from checks.diagnose import RIGHT_RANGE, SCHEDULES, drawn, fits, hypotheses, main
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, from_checkpoint, read_checkpoint
 from ddpm.dataset import textiles
 from ddpm.files import UserError
 from ddpm.network import LESSON_CONFIG, build
 from ddpm.sampling import draw_noise
-from diagnose import RIGHT_RANGE, SCHEDULES, drawn, fits, hypotheses, main
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Why is my picture black, grey, noise or washed out? What is wrong with my weights?
 
-    python diagnose.py                 the weights that the exercises would take
-    python diagnose.py CHECKPOINT      others
+    python -m checks.diagnose                 the weights that the exercises would take
+    python -m checks.diagnose CHECKPOINT      others
 
 Known textiles are mixed with known noise and shown to the network. Which question do
 its answers fit: noise, v or picture? Under which schedule, for pixels of which range?
@@ -9,7 +9,6 @@ Then it denoises a few pictures, and these are looked at. Each finding comes wit
 remedy. Exit code 0: healthy, 1: something was found, 2: wrong usage.
 """
 
-import argparse
 import math
 import platform
 
@@ -20,14 +19,14 @@ from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
-from check_exercises import looks
+from checks.student_files import looks
 from ddpm.checkpoints import (
     ENOUGH_STEPS,
     find_checkpoint,
     from_checkpoint,
     read_checkpoint,
 )
-from ddpm.command_line import run
+from ddpm.command_line import run, script_parser
 from ddpm.dataset import textiles
 from ddpm.network import pick_device
 from ddpm.pictures import to_uint8
@@ -186,7 +185,7 @@ def lagging(averaged, last):
         f"{ema:.2f}; of those trained last, {online:.2f}."
     )
     remedy = (
-        "Move the EMA after every step; train on, or lower EMA_DECAY. Until then, "
+        "Move the EMA after every step; train on, or lower ema_decay. Until then, "
         "delete 'ema' from the file, and those trained last are taken."
     )
     return [("EMA", text, remedy)]
@@ -252,13 +251,8 @@ def machine(device):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__, device=True)
     parser.add_argument("checkpoint", nargs="?", help="weights (as the exercises take)")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cuda, mps or cpu (auto)"
-    )
     args = parser.parse_args(argv)
     device, path = pick_device(args.device), find_checkpoint(args.checkpoint)
     machine(device)

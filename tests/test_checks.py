@@ -10,19 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-import check_exercises
 import exercise1_generate
-from check_exercises import (
-    EXERCISE_2,
-    RESULT,
-    Off,
-    config_of,
-    judge,
-    looks,
-    main,
-    read_result,
-)
-from ddpm import checkpoints, pictures, sampling
+from checks import folder as checks_folder
+from checks import student_code
+from checks.__main__ import main
+from checks.folder import EXERCISE_2, GOALS
+from checks.judge import judge
+from checks.student_code import RESULT, read_result
+from checks.student_files import NotDone, constants_of, looks
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
 from ddpm.pictures import save_gif, upscale
@@ -61,7 +56,7 @@ def finished(tmp_path_factory):
         )
         patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
         exercise1_generate.main(["--out", str(folder)])
-    for name in itertools.chain(*check_exercises.GOALS.values()):
+    for name in itertools.chain(*GOALS.values()):
         if name.endswith(".png"):
             shutil.copy(ROOT / "visuals" / name, folder)
     morph(folder / "exercise2_denoising.gif")
@@ -84,7 +79,7 @@ def unchecked(monkeypatch):
     """Without running Exercise 3: what a right one would give."""
     found = {"todo_1": "", "todo_2": "", "path": "lerp", "morph": ""}
     found |= {"frames": 20, "seconds": 2.5}
-    monkeypatch.setattr(check_exercises, "run_student", lambda path: found)
+    monkeypatch.setattr(checks_folder, "run_student", lambda path: found)
     return found
 
 
@@ -99,7 +94,7 @@ def says(folder, capsys, *flags):
 
 
 def test_the_lessons_config_is_that_of_the_exercise():
-    config = config_of(ROOT / "exercise2_explore.py")
+    config = constants_of(ROOT / "exercise2_explore.py")
     assert {k: v for k, v in config.items() if k.isupper()} == EXERCISE_2
 
 
@@ -190,8 +185,8 @@ def still(folder):
         (lambda f: shutil.rmtree(f / "generated_samples"), "exercise1_output.png", "not all there"),
         (lambda f: (f / "generated_samples/fabric_0004.png").unlink(), "exercise1_output.png", "not the grid"),
         (lambda f: (f / "generated_samples/fabric_0001.png").unlink(), "exercise1_output.png", "not all there"),
-        (spoil_noise, "exercise1_output.png", "is noise.*diagnose.py"),
-        (spoil_black, "exercise1_output.png", "is black.*diagnose.py"),
+        (spoil_noise, "exercise1_output.png", "is noise.*checks.diagnose"),
+        (spoil_black, "exercise1_output.png", "is black.*checks.diagnose"),
         (cut_short("exercise2_seeds.png"), "Goal 3", "exercise2_seeds.png cannot be read"),
         (lambda f: Image.new("RGB", (99, 99)).save(f / "exercise2_samplers.png"), "Goal 5", "shows nothing"),
         (lambda f: (f / "exercise2_explore.py").write_bytes(b"# \xe9\nSEED = 1\n"), "CONFIG", "Python cannot read exercise2_explore.py"),
@@ -237,20 +232,14 @@ def test_looks_at_textiles(seeds, word):
 
 
 @pytest.fixture
-def trying(tmp_path, monkeypatch):
+def trying(tmp_path):
     """Judge a text as exercise3_morph.py, in this process."""
 
     def run(text):
-        for module, name in (
-            (checkpoints, "load_diffusion"),
-            (sampling, "denoise"),
-            (pictures, "upscale"),
-            (pictures, "save_gif"),
-        ):
-            monkeypatch.setattr(module, name, getattr(module, name))
-        path = tmp_path / "exercise3_morph.py"
+        path, home = tmp_path / "exercise3_morph.py", tmp_path / "home"
+        home.mkdir()
         path.write_text(text, "utf-8")
-        found = judge(path)
+        found = judge(path, home)
         assert json.dumps(found) and not list(tmp_path.glob("*.gif"))
         return found
 
@@ -330,7 +319,7 @@ print("x" * 10**8); sys.stderr.write("x" * 10**8)
 )
 def test_a_result_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "result").write_text(text, "utf-8", "surrogateescape")
-    with pytest.raises(Off, match="Your code ended Python"):
+    with pytest.raises(NotDone, match="Your code ended Python"):
         read_result(tmp_path / "result", tmp_path / "no_watchdog")
 
 
@@ -340,7 +329,7 @@ def test_a_result_is_made_of_the_types_it_should_have(tmp_path):
     found = read_result(tmp_path / "result", tmp_path / "no_watchdog")
     assert {name: type(value) for name, value in found.items()} == RESULT
     (tmp_path / "result").write_text(json.dumps(good | {"seconds": "long"}))
-    with pytest.raises(Off):
+    with pytest.raises(NotDone):
         read_result(tmp_path / "result", tmp_path / "no_watchdog")
 
 
@@ -369,7 +358,7 @@ def a_class(finished, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
 def test_a_class(a_class, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(check_exercises, "TIME_LIMIT", 3)
+    monkeypatch.setattr(student_code, "TIME_LIMIT", 3)
     monkeypatch.setenv("GRADERS_SECRET", "42")
     with pytest.raises(SystemExit) as caught:
         main(["--class", str(a_class), "--json", "--out", str(tmp_path / "out")])
