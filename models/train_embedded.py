@@ -6,6 +6,7 @@ Draws the textiles first, once; then trains until the last picture of `Settings`
 seen. Stop it or kill it whenever you like: the same command goes on. RUN holds log.csv
 (pictures seen, loss, and errors on textiles that it never saw), run.pt (the state to go
 on from) and ema_*.pt, averaged weights: any exercise draws with them (--checkpoint).
+The optimiser needs `pip install pytorch_optimizer`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import hashlib
 import math
 import multiprocessing
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +29,7 @@ from tqdm import tqdm
 from ddpm import textiles
 from ddpm.checkpoints import read_checkpoint, save_weights
 from ddpm.command_line import folder, run
-from ddpm.files import ROOT, replacing
+from ddpm.files import ROOT, UserError, replacing
 from ddpm.network import LESSON_CONFIG, build
 from ddpm.training import compile_for, ema_update, precision, stop_signals
 
@@ -41,12 +43,17 @@ NETWORK = LESSON_CONFIG | {
     "objective": "pred_v",
 }
 
+# The embedded weights of before, which draw other, simpler textiles: in the history of
+# this repository, `git show 9433bde:models/ddpm_fabrics_embedded.pt`.
+START = "26bd3b40da0b8a44ac5ab20ff3ec727f231dc350fd5969c3f48dd12a49d3b84e"
+
 
 @dataclass(frozen=True)
 class Settings:
     """All that the recipe chooses. Why: see the table of short runs in the card."""
 
     config: dict = field(default_factory=lambda: NETWORK)
+    draw: Callable = textiles.pattern
     textiles: int = 48_000  # drawn; each is seen moved along and mirrored
     pictures: int = 3_000_000  # seen in all
     batch_size: int = 32
@@ -56,8 +63,8 @@ class Settings:
     no_label: float = 0.1  # part of the pictures shown without their family's name
     # Timesteps: (part of the batch, up to this t), spread evenly between.
     spread: tuple = ((0, 0), (0.015, 30), (0.725, 450), (1, 1000))
-    optimizer: str = "Adam"
-    start: str = ""  # weights to begin with, by SHA-256; empty: from nothing
+    optimizer: str = "Muon"  # or Adam, or SOAP
+    start: str = START  # weights to begin with, by SHA-256; empty: from nothing
     emas: tuple = (0.999, 0.9998)  # averaged weights that are kept
 
 
@@ -66,14 +73,14 @@ ALPHA_BARS = (0.9, 0.5, 0.2, 0.08, 0.02)  # noise levels at which errors are mea
 SAVE_EVERY = 600  # seconds
 
 
-def draw_all(count, first=0, data=ROOT / "data"):
+def draw_all(count, first=0, data=ROOT / "data", draw=textiles.pattern):
     """The textiles of seeds first, ... as (count, 3, 64, 64) uint8, kept on disk."""
     source = hashlib.sha256(Path(textiles.__file__).read_bytes()).hexdigest()[:8]
-    path = data / f"{source}_{first}_{count}.npy"
+    path = data / f"{draw.__name__}_{source}_{first}_{count}.npy"
     if not path.exists():
         seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
         with multiprocessing.Pool() as pool, replacing(path) as temporary:
-            np.save(temporary, np.stack(list(pool.imap(textiles.pattern, seeds, 64))))
+            np.save(temporary, np.stack(list(pool.imap(draw, seeds, 64))))
     return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -113,11 +120,11 @@ def loss_of(diffusion, x_0, t, noise, label):
 
 
 @torch.inference_mode()
-def errors(diffusion, count=512):
+def errors(diffusion, draw=textiles.pattern, count=512):
     """Error of the predicted x_0, root mean square in [-1, 1], at each of ALPHA_BARS,
     on textiles that were not trained on, their family named.
     """
-    images = draw_all(count, HELD_OUT) / 127.5 - 1
+    images = draw_all(count, HELD_OUT, draw=draw) / 127.5 - 1
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     names = [textiles.family(HELD_OUT + k) for k in range(count)]
     label = diffusion.model.one_hot(
@@ -139,11 +146,14 @@ def errors(diffusion, count=512):
 
 
 def make_optimizer(settings, network):
+    """Adam, or one that knows matrices: Muon orthogonalises each step of a matrix
+    (Jordan et al. 2024), SOAP is Adam in Shampoo's eigenbasis (Vyas et al. 2024).
+    """
     if settings.optimizer == "Adam":
         return torch.optim.Adam(
             network.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True
         )
-    import pytorch_optimizer  # only some of the short runs want it
+    import pytorch_optimizer
 
     matrices = [p for p in network.parameters() if p.ndim > 1 and min(p.shape[:2]) > 9]
     others = [p for p in network.parameters() if all(p is not m for m in matrices)]
@@ -223,13 +233,16 @@ class Training:
 
 
 def load_start(diffusion, sha256):
-    """Weights of the same shape from the embedded file that the hash names."""
+    """The weights of the file that the hash names, which know no families yet."""
     path = ROOT / "models" / "ddpm_fabrics_embedded.pt"
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise SystemExit(f"{path} is not the file that the settings start from.")
+        raise UserError(
+            f"{path} is not the file that Settings.start names: put that one there, or "
+            "leave Settings.start empty to begin from nothing."
+        )
     state = read_checkpoint(path)["ema"]
     state = {key.removeprefix("ema_model."): value for key, value in state.items()}
-    diffusion.load_state_dict(state, strict=False)  # it knows no families
+    diffusion.load_state_dict(state, strict=False)
 
 
 def save(training, out, loss, started):
@@ -252,7 +265,7 @@ def save(training, out, loss, started):
 
 
 def train(settings, out):
-    images = draw_all(settings.textiles)
+    images = draw_all(settings.textiles, draw=settings.draw)
     training = Training(settings)
     with suppress(FileNotFoundError):
         path = out / "run.pt"

@@ -1,5 +1,6 @@
 """The recipe of the embedded weights, and the short runs: small, against the library."""
 
+import copy
 import csv
 import dataclasses
 
@@ -9,6 +10,7 @@ import torch
 from conftest import TINY
 
 from ddpm.checkpoints import load_diffusion
+from ddpm.files import UserError
 from ddpm.network import build
 from ddpm.textiles import FAMILIES, pattern
 from models import short_runs, train_embedded
@@ -20,7 +22,14 @@ CONFIG = TINY | {
     "objective": "pred_v",
 }
 SMALL = Settings(
-    config=CONFIG, textiles=16, pictures=40, batch_size=4, warm_up=2, emas=(0.5, 0.9)
+    config=CONFIG,
+    textiles=16,
+    pictures=40,
+    batch_size=4,
+    warm_up=2,
+    emas=(0.5, 0.9),
+    optimizer="Adam",
+    start="",
 )
 
 
@@ -81,17 +90,22 @@ def test_loss_is_the_librarys_without_its_weight():
     torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0)  # bf16 where there is
 
 
-def test_stopped_and_resumed_is_as_if_it_had_not_been(images):
-    whole, first = Training(SMALL), Training(SMALL)
+@pytest.mark.parametrize("optimizer", ["Adam", "Muon", "SOAP"])
+def test_stopped_and_resumed_is_as_if_it_had_not_been(images, optimizer):
+    settings = dataclasses.replace(SMALL, optimizer=optimizer)
+    whole, first = Training(settings), Training(settings)
     for _ in range(3):
         first.take_step(images)
     state = first.state_dict()
-    second = Training(SMALL)
+    second = Training(settings)
     second.load_state_dict(state)
     for _ in range(2):
         second.take_step(images)
+    before = copy.deepcopy(whole.diffusion)
     for _ in range(5):
         whole.take_step(images)
+    moved = zip(before.parameters(), whole.diffusion.parameters(), strict=True)
+    assert sum(not torch.equal(a, b) for a, b in moved) > 100
     assert second.step == whole.step == 5
     for one, two in zip(
         (*second.emas, second.diffusion), (*whole.emas, whole.diffusion), strict=True
@@ -111,7 +125,9 @@ def test_rate_warms_up_stays_and_falls_to_zero():
 
 
 def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
-    monkeypatch.setattr(train_embedded, "draw_all", lambda count, first: images[:count])
+    monkeypatch.setattr(
+        train_embedded, "draw_all", lambda count, first, draw: images[:count]
+    )
     monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
     diffusion = build(CONFIG).eval()
     # A network that answers v = noise * signal - x_0 * strength for x_0 = 0.
@@ -121,14 +137,14 @@ def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
             :, None, None, None
         ]
     )
-    found = train_embedded.errors(diffusion, 16)
+    found = train_embedded.errors(diffusion, count=16)
     power = (images / 127.5 - 1).square().mean().sqrt().item()
     np.testing.assert_allclose(found, power, rtol=1e-3)
 
 
 def test_the_recipe_runs_stops_and_goes_on(tmp_path, monkeypatch, images):
     monkeypatch.setattr(
-        train_embedded, "draw_all", lambda count, first=0: images[:count]
+        train_embedded, "draw_all", lambda count, first=0, draw=None: images[:count]
     )
     monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
     monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
@@ -145,12 +161,12 @@ def test_the_recipe_runs_stops_and_goes_on(tmp_path, monkeypatch, images):
 
 
 def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
-    variant = {"config": CONFIG, "textiles": 16, "batch_size": 4}
+    variant = short_runs.ADAM | {"config": CONFIG, "textiles": 16, "batch_size": 4}
     monkeypatch.setattr(short_runs, "VARIANTS", {"tiny": variant})
     monkeypatch.setattr(short_runs, "TABLE", tmp_path / "table.csv")
     monkeypatch.setattr(short_runs, "ROOT", tmp_path)
-    monkeypatch.setattr(short_runs, "draw_all", lambda count: images)
-    monkeypatch.setattr(short_runs, "errors", lambda ema: [0.1] * 5)
+    monkeypatch.setattr(short_runs, "draw_all", lambda count, draw: images)
+    monkeypatch.setattr(short_runs, "errors", lambda ema, draw: [0.1] * 5)
     monkeypatch.setattr(short_runs, "compile_for", lambda model, steps: None)
     threads = torch.get_num_threads()
     short_runs.main(["tiny", "--minutes", "0"])
@@ -158,3 +174,8 @@ def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
     (row,) = csv.DictReader((tmp_path / "table.csv").open())
     assert row["run"] == "tiny" and row["pictures"] == "12" and row["0.9"] == "0.1000"
     assert (tmp_path / "outputs" / "short_runs" / "tiny.png").is_file()
+
+
+def test_what_it_starts_from_is_named_by_a_hash():
+    with pytest.raises(UserError, match="not the file that Settings"):
+        Training(dataclasses.replace(SMALL, start="0" * 64))
