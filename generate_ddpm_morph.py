@@ -26,7 +26,7 @@ __all__ = ["lerp", "make_grid", "save_gif", "save_image", "slerp", "upscale"]
 
 # --- CONFIG -----------------------------------------------------------------
 
-KEYFRAME_SEEDS = (13, 35, 27, 31)  # wax print, adire, khasa, pelete bite
+KEYFRAME_SEEDS = (13, 35, 27, 31)  # any, and any number of them
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side; the model draws 64

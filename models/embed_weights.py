@@ -1,6 +1,6 @@
 """Make the embedded weights of a milestone, and the picture the README shows.
 
-    python models/embed_weights.py training_results/model-19.pt
+    python -m models.embed_weights training_results/model-19.pt
 
 Keeps the EMA weights alone, in half precision, and the schedule in full.
 """

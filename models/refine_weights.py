@@ -1,6 +1,6 @@
 """Refine trained weights where noise is strong, for there it is decided what is drawn.
 
-    python models/refine_weights.py training_results/model-30.pt
+    python -m models.refine_weights training_results/model-30.pt
 
 Writes models/refined.pt, which embed_weights.py takes. From t = 560 on, where family,
 layout and colours of a textile are decided, many of the training pictures could be the
@@ -166,7 +166,7 @@ def main(argv=None):
             )
             weights /= share.clamp(min=0.3)[family].to(device) ** DAMPING
     save_weights(ema, config, start + args.steps, OUT)
-    print(f"Wrote {OUT}. Embed it: python models/embed_weights.py {OUT}")
+    print(f"Wrote {OUT}. Embed it: python -m models.embed_weights {OUT}")
 
 
 if __name__ == "__main__":

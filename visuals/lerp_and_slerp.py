@@ -21,7 +21,7 @@ from visuals.style import (
     tile,
 )
 
-SEEDS = (53, 13)  # lerp keeps the plaid longer
+SEEDS = (53, 13)  # of the noises A and B
 PAIRS = 50  # of noises whose midpoints are counted
 FRAMES = 5
 STEPS = 25  # of DPM-Solver++

@@ -26,7 +26,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwr
 from test_page import BROWSER, FLAGS  # noqa: E402
 
 STATIC = ROOT / "docs" / "_static" / "live"
-REBUILD = "pip install -r docs/live/requirements.txt && python docs/live/build.py"
+REBUILD = "pip install -r docs/live/requirements.txt && python -m docs.live.build"
 VISIBLE = 2.0  # mean difference in grey levels of 255, as docs/live/build.py states it
 
 

@@ -151,6 +151,36 @@ def test_command_names_files_and_flags_that_exist(command):
     assert '__name__ == "__main__"' in source
 
 
+def inline_commands():
+    """Commands in the text of all pages of ours, with the page they stand on."""
+    pages = [p for place in ("*.rst", "*/*.rst") for p in ROOT.glob(place)]
+    found = set()
+    for page in pages:
+        if page.parent.name == "from_scratch":  # has tests of its own
+            continue
+        text = page.read_text("utf-8")
+        inline = re.findall(r"``(python [^`]+)``", text)
+        shown = re.findall(r"^ {3,}(python .+)$", text, re.M)
+        found |= {
+            (page.name, " ".join(c.split("#")[0].split())) for c in inline + shown
+        }
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("page", "command"), inline_commands())
+def test_command_of_any_page_has_its_script_and_flags(page, command):
+    words = command.replace("\\", "").split()
+    module = words[2].replace(".", "/") if words[1] == "-m" else words[1][:-3]
+    path = ROOT / f"{module}.py"
+    if (ROOT / module).is_dir():
+        path = ROOT / module / "__main__.py"
+    text = path.read_text("utf-8")
+    assert '__name__ == "__main__"' in text
+    text += (ROOT / "ddpm" / "command_line.py").read_text("utf-8")
+    for flag in (word for word in words if word.startswith("--")):
+        assert f'"{flag}"' in text or f"{flag[2:]}=" in text, flag
+
+
 def sources():
     return {
         path: path.read_text("utf-8")

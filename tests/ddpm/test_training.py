@@ -4,9 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -14,14 +12,12 @@ from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
 
-import exercise3_train
 from ddpm import training
 from ddpm.checkpoints import load_diffusion
 from ddpm.dataset import load_folder
 from ddpm.files import ROOT, UserError
-from ddpm.network import LESSON_CONFIG, build
+from ddpm.network import build
 from ddpm.training import Preset, draw_batch, learning_rate
-from exercise3_train import main
 
 PRESET = Preset(
     name="tiny",
@@ -168,33 +164,9 @@ def test_learning_rate_warms_up_and_decays():
     assert learning_rate(1e-3, 99, 100, warm_up=2, decays=False) == 1e-3
 
 
-def test_lesson_preset_is_the_lessons_model():
-    lesson = exercise3_train.PRESETS["lesson"]
-    assert lesson.config == LESSON_CONFIG | {"objective": "pred_v"}
-    assert (lesson.batch_size, lesson.learning_rate) == (32, 8e-5)
-    assert (lesson.steps, lesson.save_every) == (500_000, 25_000)
-
-
-def test_verify_counts_and_shows_the_data(lab, monkeypatch, capsys):
-    (lab / "pictures" / "broken.png").write_text("no picture")
-    monkeypatch.setattr(exercise3_train, "IMAGE_SIZE", 16)
-    main(["--verify", "--data", str(lab / "pictures")])
-    out = capsys.readouterr().out
-    assert "Found 13 images in dataset" in out and "broken.png" in out
-    grid = np.asarray(Image.open("training_samples_grid.png"))
-    assert grid.shape == (4 * (3 * 18 + 2), 4 * (3 * 18 + 2), 3)
-
-
 def test_too_few_pictures_say_what_to_do(lab):
     with pytest.raises(UserError, match=r"13 images are fewer than one batch of 14"):
         train(lab, "run", replace(PRESET, batch_size=14))
-
-
-def test_without_a_task_it_says_which_there_are(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([])
-    assert caught.value.code == 2
-    assert "--verify or --train" in capsys.readouterr().err
 
 
 def test_too_few_steps_do_not_become_everybodys_model(lab, capsys):
@@ -203,13 +175,6 @@ def test_too_few_steps_do_not_become_everybodys_model(lab, capsys):
     assert not (lab / "run" / "models").exists()
     load_diffusion(lab / "run" / "training_results" / "model-3.pt", "cpu")
     assert "is hardly trained: expect noise" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("steps", ["0", "-5", "many"])
-def test_impossible_step_counts_are_refused(steps, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["--train", "--steps", steps])
-    assert caught.value.code == 2 and "--steps" in capsys.readouterr().err
 
 
 def test_a_diverged_run_stops_and_keeps_the_last_milestone(lab, monkeypatch):
@@ -352,12 +317,12 @@ LAUNCHED = """
 from pathlib import Path
 import torch
 from ddpm import training
-import test_train
+import test_training
 
 torch.set_num_threads(1)
 training.precision = lambda device: "no"
 lab, out = Path({lab!r}), Path({out!r})
-training.train(test_train.PRESET, out, lab / "pictures", device="cpu", enough=6)
+training.train(test_training.PRESET, out, lab / "pictures", device="cpu", enough=6)
 """
 
 
@@ -375,7 +340,9 @@ def test_two_processes_train_as_one(lab):
             text=True,
             env=os.environ
             | {
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                "PYTHONPATH": os.pathsep.join(
+                    map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "ddpm"))
+                ),
                 "OMP_NUM_THREADS": "1",
             },
         )
@@ -450,30 +417,7 @@ def test_a_full_disk_stops_it_with_the_last_milestone_intact(lab, capfd):
     assert weights(milestone.with_name("model-3.pt"))["step"] == 6
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_before_training(lab, capsys):
-    (lab / "file").touch()
-    with pytest.raises(SystemExit) as caught:
-        main(["--train", "--out", str(lab / "file")])
-    assert caught.value.code == 2 and "--out" in capsys.readouterr().err
-    (lab / "run").mkdir()
-    (lab / "run" / "training_results").touch()
-    with pytest.raises(UserError, match=r"training_results: .* Give another folder"):
-        train(lab, "run")
-
-
 # --- Knobs ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["lesson", "small"])
-def test_flags_and_preset_reach_training(name, lab, monkeypatch):
-    calls = []
-    monkeypatch.setattr(exercise3_train, "train", lambda *args: calls.append(args))
-    flags = "--textiles 50 --steps 9 --device cpu --start a.pt --fresh"
-    main(["--train", "--preset", name, *flags.split(), "--data", "d", "--out", "o"])
-    ((preset, out, data, *more),) = calls
-    assert preset is exercise3_train.PRESETS[name]
-    assert (out, data) == (Path("o"), Path("d"))
-    assert more == [50, 9, "cpu", Path("a.pt"), True]
 
 
 CHANGED = {
@@ -507,20 +451,8 @@ def test_every_knob_of_a_preset_is_read(knob, lab):
     assert pictures != other_pictures or not torch.equal(ema, other_ema)
 
 
-def test_messages_name_the_knob_of_the_preset_in_use(lab):
-    for preset in exercise3_train.PRESETS.values():
-        with pytest.raises(
-            UserError, match=f"batch_size of the preset {preset.name} in "
-        ):
-            training.check_batch(preset, 3, 1)
-        with pytest.raises(UserError, match=r"batch_size of .* to a multiple of 7"):
-            training.check_batch(preset, 1_000, 7)
-
-
-def test_an_impossible_knob_is_refused_by_name(monkeypatch, capsys):
-    spoilt = replace(exercise3_train.SMALL, save_every=0)
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", spoilt)
-    with pytest.raises(SystemExit) as caught:
-        main(["--train", "--preset", "small"])
-    assert caught.value.code == 2
-    assert "save_every of the preset small" in capsys.readouterr().err
+def test_results_that_cannot_be_written_to_are_named_before_training(lab):
+    (lab / "run").mkdir()
+    (lab / "run" / "training_results").touch()
+    with pytest.raises(UserError, match=r"training_results: .* Give another folder"):
+        train(lab, "run")
