@@ -73,10 +73,10 @@ def errors(diffusion, alpha_bar, value_range=RIGHT_RANGE):
     for a in LEVELS:
         t = (alpha_bar - a).abs().argmin().to(device).expand(PICTURES)
         signal, rest = math.sqrt(a), math.sqrt(1 - a)
-        answer = diffusion.model(signal * x_0 + rest * noise, t)
+        output = diffusion.model(signal * x_0 + rest * noise, t)
         targets = (noise, signal * noise - rest * x_0, x_0)
         for objective, target in zip(found, targets, strict=True):
-            error = (answer - target).square().mean() / target.var()
+            error = (output - target).square().mean() / target.var()
             found[objective] += error.item() / len(LEVELS)
     return found
 
@@ -92,8 +92,22 @@ def hypotheses(diffusion):
     found |= {("its own", value_range): own for value_range in RANGES}
     return {
         key: errors(diffusion, alpha_bar, key[1])
-        for key, alpha_bar in tqdm(found.items(), "Asking", disable=None)
+        for key, alpha_bar in tqdm(found.items(), "Trying", disable=None)
     }
+
+
+def best_fit(table):
+    """((schedule, range), objective) that leave the least error; the file's own, if
+    these are nearly perfect.
+    """
+
+    def order(hypothesis):
+        key, objective = hypothesis
+        error = table[key][objective]
+        is_own = key == ("its own", RIGHT_RANGE)
+        return max(error, NEARLY_PERFECT), not is_own, error
+
+    return min(((key, name) for key in table for name in table[key]), key=order)
 
 
 def fits(table, claimed):
@@ -102,14 +116,7 @@ def fits(table, claimed):
     table: of `hypotheses`. claimed: the objective that it is loaded with.
     """
     right = "its own", RIGHT_RANGE
-
-    def order(hypothesis):
-        key, objective = hypothesis
-        error = table[key][objective]
-        return max(error, NEARLY_PERFECT), key != right, error
-
-    pairs = ((key, objective) for key in table for objective in table[key])
-    (schedule, value_range), objective = min(pairs, key=order)
+    (schedule, value_range), objective = best_fit(table)
     error = table[schedule, value_range][objective]
     own = table[right][claimed]
     if not error < LOST:
@@ -217,13 +224,13 @@ def findings(checkpoint, path, device):
             f"It was trained for {step:,} steps. Under {ENOUGH_STEPS:,}, expect noise."
         )
         found.append(("too few steps", text, "Train on: it begins where it stopped."))
-    diffusion = asked = from_checkpoint(checkpoint, path).to(device)
+    diffusion = examined = from_checkpoint(checkpoint, path).to(device)
     if "ema" in checkpoint and "model" in checkpoint:
         without = {name: part for name, part in checkpoint.items() if name != "ema"}
         last = from_checkpoint(without, path).to(device)
         if late := lagging(diffusion, last):
-            found, asked = found + late, last
-    table = hypotheses(asked)
+            found, examined = found + late, last
+    table = hypotheses(examined)
     own = table["its own", RIGHT_RANGE]
     answers = ", ".join(f"{name} {error:.2f}" for name, error in own.items())
     print(f"Loaded as {diffusion.objective}. Error if its answers are {answers}")

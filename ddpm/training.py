@@ -333,8 +333,11 @@ def watch(run, steps, accelerator, preset, total, results):
                 loss_sum, count = torch.zeros_like(loss_sum), 0
                 if main:
                     save_milestone(run, preset, results, due)
-            if stopping:
-                break
+            if stopping and run.step < total:
+                raise UserError(
+                    f"Stopped and saved at step {run.step:,} of {total:,}. "
+                    "The same command goes on from there."
+                )
 
 
 def train(
@@ -379,11 +382,6 @@ def train(
             f"{preset.knob('batch_size')} to {preset.batch_size // 2}; the same "
             "command then goes on from the last milestone."
         ) from None
-    if run.step < total:
-        raise UserError(
-            f"Stopped and saved at step {run.step:,} of {total:,}. "
-            "The same command goes on from there."
-        )
     if accelerator.is_main_process:
         finish(run, preset, out, enough)
 

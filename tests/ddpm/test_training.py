@@ -52,6 +52,12 @@ def weights(path):
     return torch.load(path, weights_only=True)
 
 
+def assert_same_weights(a, b):
+    for kind in ("model", "ema"):
+        for name, tensor in a[kind].items():
+            assert torch.equal(tensor, b[kind][name]), name
+
+
 def test_a_run_leaves_milestones_pictures_and_a_model_to_draw_with(lab, capsys):
     train(lab, "run")
     results = lab / "run" / "training_results"
@@ -83,9 +89,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(lab):
         weights(lab / run / "training_results" / "model-3.pt")
         for run in ("whole", "stopped")
     )
-    for kind in ("model", "ema"):
-        for name, tensor in a[kind].items():
-            assert torch.equal(tensor, b[kind][name]), name
+    assert_same_weights(a, b)
     texts = [
         (lab / r / "training_results" / "loss.csv").read_text()
         for r in ("whole", "stopped")
@@ -307,9 +311,7 @@ def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab):
         weights(lab / run / "training_results" / "model-20.pt")
         for run in ("whole", "killed")
     )
-    for kind in ("model", "ema"):
-        for name, tensor in a[kind].items():
-            assert torch.equal(tensor, b[kind][name]), name
+    assert_same_weights(a, b)
     assert a["losses"] == b["losses"]
 
 
