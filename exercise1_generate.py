@@ -6,15 +6,10 @@ and predict what will happen before you run it again.
 
 import time
 
-from fabric_diffusion import (
-    check_config,
-    denoise,
-    draw_noise,
-    exercise_parser,
-    load_diffusion,
-    run,
-)
-from generate_ddpm_morph import make_grid, save_image, upscale
+from ddpm.checkpoints import load_diffusion
+from ddpm.command_line import check_config, exercise_parser, run
+from ddpm.pictures import make_grid, save_image, upscale
+from ddpm.sampling import denoise, draw_noise
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -30,7 +25,7 @@ def main(argv=None):
         __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
     )
     args = parser.parse_args(argv)
-    check_config(parser, 1, 10_000, NUM_SAMPLES=NUM_SAMPLES)
+    check_config(parser, (1, 10_000), NUM_SAMPLES=NUM_SAMPLES)
     started = time.perf_counter()
 
     # --- Load ---------------------------------------------------------------

@@ -13,18 +13,14 @@ import time
 
 import torch
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
-from fabric_dataset import pattern
-from fabric_diffusion import (
-    check_config,
-    denoise,
-    draw_noise,
-    exercise_parser,
-    load_diffusion,
-    replacing,
-    run,
-)
-from generate_ddpm_morph import save_gif, to_uint8, upscale
+from ddpm.checkpoints import load_diffusion
+from ddpm.command_line import STEPS, TIMESTEP, check_config, exercise_parser, run
+from ddpm.dataset import textiles
+from ddpm.files import replacing
+from ddpm.pictures import save_gif, to_uint8, upscale
+from ddpm.sampling import denoise, draw_noise, predictor, sample
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -46,10 +42,10 @@ def main(argv=None):
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
     args = parser.parse_args(argv)
-    check_config(parser, 0, 999, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
-    check_config(parser, 0, 999, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
-    check_config(parser, 1, 1000, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
-    check_config(parser, 1, 1000, REFERENCE_STEPS=REFERENCE_STEPS)
+    check_config(parser, TIMESTEP, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
+    check_config(parser, TIMESTEP, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
+    check_config(parser, STEPS, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
+    check_config(parser, STEPS, REFERENCE_STEPS=REFERENCE_STEPS)
     started = time.perf_counter()
 
     # --- Load, once for all goals -------------------------------------------
@@ -96,7 +92,7 @@ def show_forward_process(_, args):
     """
     beta = torch.linspace(1e-4, 0.02, 1000)  # the lesson's linear schedule
     alpha_bar = torch.cumprod(1 - beta, dim=0)
-    x_0 = torch.from_numpy(pattern(args.seed)).permute(2, 0, 1) / 127.5 - 1
+    x_0 = torch.from_numpy(textiles.pattern(args.seed)).permute(2, 0, 1) / 127.5 - 1
     noise = draw_noise([args.seed])[0]  # (3, 64, 64)
     mixed = [
         alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * noise
@@ -130,12 +126,12 @@ def compare_seeds(diffusion, args):
 def show_reverse_process(diffusion, args):
     """Goal 4: what the sampler has in hand, and what the network sees in it."""
     noise = draw_noise([args.seed], diffusion.image_size[0])
-    states = {}  # t -> x_t, predicted x_0
-
-    def remember(_, t, x_t, x_0):
-        states[t] = [(x[0].float().cpu().clamp(-1, 1) + 1) / 2 for x in (x_t, x_0)]
-
-    image = denoise(diffusion, noise, args.steps, on_step=remember)[0]
+    walk = sample(predictor(diffusion), noise, diffusion.alphas_cumprod, args.steps)
+    states = {  # t -> x_t, predicted x_0, each (3, 64, 64) in [0, 1]
+        t: [(x[0].float().cpu().clamp(-1, 1) + 1) / 2 for x in (x_t, x_0)]
+        for t, x_t, x_0 in tqdm(walk, total=args.steps + 1, disable=None)
+    }
+    image, _ = states.pop(-1)  # what the walk arrives at
     # DDIM skips timesteps: those it visited nearest to the ones asked for.
     times = [min(states, key=lambda t: abs(t - asked)) for asked in CAPTURE_TIMESTEPS]
     rows = [[states[t][row] for t in times] for row in (0, 1)]

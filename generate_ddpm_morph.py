@@ -1,149 +1,37 @@
-"""The pictures: blending noise, laying out grids, writing PNG and GIF files.
+"""The lesson's animation: a walk over the sphere of noise, from pattern to pattern.
 
-Run as a script, it walks over the sphere of noise from pattern to pattern and back
-to the first, and writes visuals/ddpm_fabric_morph.gif.
+It ends where it began, in an endless loop: visuals/ddpm_fabric_morph.gif. What it is
+made of, you can import from here: `from generate_ddpm_morph import slerp`.
 """
 
 import math
 import time
 
-import imageio.v3 as iio
-import numpy as np
 import torch
-import torch.nn.functional as F
-import torchvision
-from PIL import Image
 
-from fabric_diffusion import (
-    ROOT,
+from ddpm.checkpoints import load_diffusion
+from ddpm.command_line import (
+    FRAME_RATE,
+    SEED,
+    SIDE,
     check_config,
-    denoise,
-    draw_noise,
     exercise_parser,
-    load_diffusion,
-    replacing,
     run,
 )
+from ddpm.files import ROOT
+from ddpm.pictures import lerp, make_grid, save_gif, save_image, slerp, upscale
+from ddpm.sampling import denoise, draw_noise
 
-# --- CONFIG of the animation ------------------------------------------------
+__all__ = ["lerp", "make_grid", "save_gif", "save_image", "slerp", "upscale"]
 
-KEYFRAME_SEEDS = (13, 35, 27, 31)  # wax print, adire, khasa, pelete bite
+# --- CONFIG -----------------------------------------------------------------
+
+KEYFRAME_SEEDS = (13, 35, 27, 31)  # any, and any number of them
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side; the model draws 64
 SAMPLING_STEPS = 25  # of the sampler below
 SAMPLER = "dpmpp"
-
-# --- Blending noise ---------------------------------------------------------
-
-
-def _weights(t, like):
-    """t as a tensor (n, 1, 1, 1), to weigh a batch picture by picture."""
-    t = torch.as_tensor(t, dtype=torch.float64, device=like.device)
-    return t.reshape(-1, *[1] * (like.dim() - 1))
-
-
-def lerp(t, a, b):
-    """Straight line from a (t = 0) to b (t = 1).
-
-    a, b: (B, 3, H, W); t: a number, or (n,) with B = 1 or n. Returns (n or B, ...).
-    Half-way between two independent noises the standard deviation is only
-    1 / sqrt(2): such noise is weaker than any the model was trained on.
-    """
-    t = _weights(t, a)
-    return ((1 - t) * a + t * b).to(a.dtype)
-
-
-def slerp(t, a, b):
-    """Great circle from a (t = 0) to b (t = 1), for each picture of a batch alone.
-
-    a, b: (B, 3, H, W); t: a number, or (n,) with B = 1 or n. Returns (n or B, ...).
-    The direction turns at a constant rate and the length goes straight from |a| to
-    |b|, so blended noise stays as strong as noise (Shoemake 1985, section 3.3).
-    End points are exact. Parallel vectors leave nothing to turn; opposite ones,
-    between which all circles are equal, take a fixed one.
-    """
-    t = _weights(t, a)
-    u, v = a.double().flatten(1), b.double().flatten(1)  # (B, 3 H W)
-    a_length, b_length = (w.norm(dim=1, keepdim=True) for w in (u, v))
-    u, v = u / a_length.clamp(min=1e-12), v / b_length.clamp(min=1e-12)
-    cosine = (u * v).sum(1, keepdim=True)
-    across = v - cosine * u  # points from u towards v, at a right angle to u
-    sine = across.norm(dim=1, keepdim=True)
-    least = u.abs().argmin(1, keepdim=True)
-    other = torch.zeros_like(u).scatter(1, least, 1.0)  # far from parallel to u
-    other = other - (u * other).sum(1, keepdim=True) * u
-    across = torch.where((sine < 1e-7) & (cosine < 0), other, across)
-    across = across / across.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    angle = torch.atan2(sine, cosine)
-
-    t_flat = t.flatten(1)  # (n, 1)
-    turned = torch.cos(t_flat * angle) * u + torch.sin(t_flat * angle) * across
-    length = (1 - t_flat) * a_length + t_flat * b_length
-    path = (length * turned).reshape(-1, *a.shape[1:]).to(a.dtype)
-    return torch.where(t == 0, a, torch.where(t == 1, b, path))
-
-
-# --- Layout and files -------------------------------------------------------
-
-
-def make_grid(images, columns=None, padding=2):
-    """Lay (B, 3, H, W) in [0, 1] out in rows: one picture (3, H', W') on white.
-
-    columns: ceil(sqrt(B)) unless given. padding: white pixels around each.
-    """
-    columns = columns or math.ceil(math.sqrt(len(images)))
-    return torchvision.utils.make_grid(images, columns, padding, pad_value=1.0)
-
-
-def upscale(images, factor):
-    """(..., 3, H, W) in [0, 1], each side `factor` times as long, rounded."""
-    flat = images.reshape(-1, *images.shape[-3:])
-    size = [round(side * factor) for side in images.shape[-2:]]
-    big = F.interpolate(flat, size, mode="bicubic", antialias=factor < 1).clamp(0, 1)
-    return big.reshape(*images.shape[:-2], *big.shape[-2:])
-
-
-def to_uint8(images):
-    """(..., 3, H, W) in [0, 1] -> (..., H, W, 3) uint8 array."""
-    pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8)
-    return pixels.movedim(-3, -1).cpu().numpy()
-
-
-def save_image(image, path):
-    """Write one picture (3, H, W) in [0, 1]. Raises UserError if it cannot."""
-    with replacing(path) as temporary:
-        iio.imwrite(temporary, to_uint8(image))
-
-
-def save_gif(frames, path, fps):
-    """Write (B, 3, H, W) in [0, 1] as an endless GIF that lasts B / fps seconds.
-
-    fps: above 0 and up to 50, the most that browsers play. A GIF counts time in
-    hundredths of a second: the rounding is spread over the frames. One palette
-    serves all frames, so colours do not flicker.
-    """
-    if not 0 < fps <= 50:
-        raise ValueError(f"fps is {fps}, must be above 0 and at most 50")
-    ends = np.rint(100 / fps * np.arange(len(frames) + 1))
-    pixels = to_uint8(frames)
-    few = pixels[:, ::4, ::4]
-    palette = Image.fromarray(few.reshape(-1, *few.shape[2:])).quantize(112)
-    pictures = [  # dithered, each frame would have another grain, and twice the bytes
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in pixels
-    ]
-    with replacing(path) as temporary:
-        pictures[0].save(
-            temporary,
-            save_all=True,
-            append_images=pictures[1:],
-            duration=[int(d) for d in 10 * np.diff(ends)],  # milliseconds
-            loop=0,
-        )
-
-
-# --- The animation ----------------------------------------------------------
 
 
 def noise_loop(keyframes, count):
@@ -164,10 +52,10 @@ def main(argv=None):
         __doc__, ROOT / "visuals", steps=SAMPLING_STEPS, sampler=SAMPLER
     )
     args = parser.parse_args(argv)
-    check_config(parser, 0, 2**62, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
-    check_config(parser, 1, 50, FPS=FPS)
-    check_config(parser, 1, 60, DURATION=DURATION)
-    check_config(parser, 16, 2048, OUTPUT_SIZE=OUTPUT_SIZE)
+    check_config(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
+    check_config(parser, FRAME_RATE, FPS=FPS)
+    check_config(parser, (1, 60), DURATION=DURATION)
+    check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)
     started = time.perf_counter()
 
     diffusion = load_diffusion(args.checkpoint, args.device)

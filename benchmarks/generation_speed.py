@@ -1,6 +1,6 @@
 """How long it takes to draw: the numbers that the lesson page quotes.
 
-    python benchmarks/generation_speed.py
+    python -m benchmarks.generation_speed
 
 Runs Exercise 1 as a student does, start and imports included, with the embedded
 weights on the processor; then, in turn, batches of 16 and of 96, and a step of the
@@ -9,7 +9,6 @@ generation_speed.csv beside itself. Leave the machine alone meanwhile.
 """
 
 import csv
-import operator
 import os
 import platform
 import statistics
@@ -20,22 +19,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import torch
 from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 from tqdm import tqdm
 
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    LESSON_CONFIG,
-    ROOT,
-    denoise,
-    draw_noise,
-    load_diffusion,
-    replacing,
-    run,
-)
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.command_line import run, script_parser
+from ddpm.files import ROOT, replacing
+from ddpm.network import LESSON_CONFIG
+from ddpm.sampling import denoise, draw_noise
 
 TURNS = 3
 FAST = ("--sampler", "dpmpp", "--steps", "20")
@@ -96,33 +88,33 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def main():
-    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    times = {}
-    for _ in tqdm(range(TURNS), desc="Turns", disable=None):
-        turn = {
-            "theirs": seconds_of("-c", "import denoising_diffusion_pytorch, imageio"),
-            "ours": seconds_of("-c", "import generate_ddpm_morph"),
-            "slow": script("exercise1_generate.py"),
-            "fast": script("exercise1_generate.py", *FAST),
-            "small": pictures_a_second(diffusion, 16),
-            "large": pictures_a_second(diffusion, 96),
-            "memory": peak_memory(),  # the first turn's is before the lesson's network
-            "library": library_step(),
-        }
-        for name, value in turn.items():
-            times.setdefault(name, []).append(value)
+def measure_turn(diffusion):
+    """All that is measured once a turn: {name: seconds, pictures a second or GiB}."""
+    return {
+        "theirs": seconds_of("-c", "import denoising_diffusion_pytorch, imageio"),
+        "ours": seconds_of("-c", "import generate_ddpm_morph"),
+        "slow": script("exercise1_generate.py"),
+        "fast": script("exercise1_generate.py", *FAST),
+        "small": pictures_a_second(diffusion, 16),
+        "large": pictures_a_second(diffusion, 96),
+        "memory": peak_memory(),  # the first turn's is before the lesson's network
+        "library": library_step(),
+    }
+
+
+def medians(turns):
+    """The rows of the table that `turns`, a list of what `measure_turn` gives, make."""
 
     def median(above, below=None):
-        below = times[below] if below else [1] * TURNS
-        ratios = [a / b for a, b in zip(times[above], below, strict=True)]
+        bases = [turn[below] if below else 1 for turn in turns]
+        ratios = [turn[above] / b for turn, b in zip(turns, bases, strict=True)]
         return f"{statistics.median(ratios):.2f}"
 
-    ratio = statistics.median(map(operator.truediv, times["library"], times["slow"]))
+    ratio = statistics.median(turn["library"] / turn["slow"] for turn in turns)
     cores = (
         f"{torch.get_num_threads()} threads, {processor()}, torch {torch.__version__}"
     )
-    rows = [
+    return [
         ("machine", cores),
         ("importing torch and the library, s", median("theirs")),
         ("importing our modules and those, s", median("ours")),
@@ -133,8 +125,15 @@ def main():
         ("pictures a second, batches of 16", median("small")),
         ("pictures a second, batches of 96", median("large")),
         ("96 against 16, ratio", median("large", "small")),
-        ("peak memory up to there, GiB", f"{times['memory'][0]:.2f}"),
+        ("peak memory up to there, GiB", f"{turns[0]['memory']:.2f}"),
     ]
+
+
+def main():
+    script_parser(__doc__).parse_args()
+    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
+    turns = [measure_turn(diffusion) for _ in tqdm(range(TURNS), "Turns", disable=None)]
+    rows = medians(turns)
     once = {
         "Exercise 2, all five goals, s": "exercise2_explore.py",
         "generate_ddpm_morph.py, s": "generate_ddpm_morph.py",

@@ -1,7 +1,7 @@
 """Training steps per second: ours beside the library's Trainer, in one run.
 
-    python benchmarks/training_speed.py                    the small preset
-    python benchmarks/training_speed.py --preset lesson    the lesson's, for a GPU
+    python -m benchmarks.training_speed                    the small preset
+    python -m benchmarks.training_speed --preset lesson    the lesson's, for a GPU
 
 Same network, batch size, pictures and device. The contestants sit in a process each
 and take turns, so that whatever else the machine does slows them all. `Trainer` is
@@ -10,43 +10,40 @@ is told to compute in the precision that ours chooses by itself. Then a table of
 the time of one of our steps goes.
 """
 
-import argparse
 import contextlib
 import itertools
 import multiprocessing
 import os
+import runpy
 import statistics
-import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from accelerate import Accelerator
 from denoising_diffusion_pytorch import Trainer
 from tqdm import tqdm
 
-from exercise3_train import (
-    PRESETS,
+from ddpm.command_line import run, script_parser, whole
+from ddpm.dataset import draw_textiles
+from ddpm.files import ROOT
+from ddpm.network import build
+from ddpm.training import (
     begin,
     draw_batch,
-    follow,
+    ema_update,
     load_images,
     loss_of,
     precision,
     steps_of,
 )
-from fabric_dataset import COUNT, draw_textiles
-from fabric_diffusion import build, run, whole
 
 
 def set_up(preset, device, folder, compiled):
     accelerator = Accelerator(mixed_precision=precision(device), cpu=device == "cpu")
-    data = SimpleNamespace(data=draw_textiles(), textiles=COUNT)
-    images = load_images(data, 1, lambda text: None).to(accelerator.device)
+    images = load_images(draw_textiles(), 64, lambda text: None).to(accelerator.device)
     new = begin(preset, accelerator.device, folder)
     if compiled:
         new.diffusion.model.compile()
@@ -65,12 +62,12 @@ def ours_eager(preset, device, folder):
 
 def trainer(preset, device, folder, **more):
     os.environ["ACCELERATE_USE_CPU"] = str(device == "cpu").lower()
-    diffusion = build(preset["config"])
+    diffusion = build(preset.config)
     diffusion.model.to(memory_format=torch.contiguous_format)  # the usual layout
     library = Trainer(
         diffusion,
         str(draw_textiles()),
-        train_batch_size=preset["batch_size"],
+        train_batch_size=preset.batch_size,
         gradient_accumulate_every=1,
         save_and_sample_every=10**9,
         calculate_fid=False,
@@ -90,6 +87,8 @@ def trainer_bf16(preset, device, folder):
     return trainer(preset, device, folder, amp=half, mixed_precision_type="bf16")
 
 
+# As the CONFIG block has them.
+PRESETS = runpy.run_path(str(ROOT / "exercise3_train.py"))["PRESETS"]
 CONTESTANTS = {
     "Trainer": trainer,
     "Trainer, bf16": trainer_bf16,
@@ -106,9 +105,7 @@ def lap_times(preset, device, folder, steps):
     laps = []
     for step in range(steps + 3):  # the first three compile and warm up
         marks = [moment(device)]
-        batch = draw_batch(
-            images, step, preset["batch_size"], 1000, False, preset["middle"]
-        )
+        batch = draw_batch(images, step, preset.batch_size, 1000, False, preset.middle)
         marks.append(moment(device))
         loss = loss_of(model, new.diffusion.loss_weight, batch)
         marks.append(moment(device))
@@ -118,7 +115,7 @@ def lap_times(preset, device, folder, steps):
         optimizer.step()
         optimizer.zero_grad()
         marks.append(moment(device))
-        follow(new.ema, new.diffusion, step + 1, preset["ema_decay"])
+        ema_update(new.ema, new.diffusion, step + 1, preset.ema_decay)
         marks.append(moment(device))
         laps.append([b - a for a, b in itertools.pairwise(marks)])
     return laps[3:]
@@ -162,17 +159,15 @@ def employ(*args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small")
     parser.add_argument("--batch-size", type=whole(1, 4096), help="(the preset's)")
     parser.add_argument("--steps", type=whole(2, 10**6), default=20, help="a turn (20)")
     parser.add_argument("--turns", type=whole(1, 1000), default=5, help="each (5)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu"])
     args = parser.parse_args(argv)
-    preset = dict(PRESETS[args.preset])
-    preset["batch_size"] = args.batch_size or preset["batch_size"]
+    preset = PRESETS[args.preset]
+    preset = replace(preset, batch_size=args.batch_size or preset.batch_size)
     draw_textiles()
 
     pipes, rates = {}, {name: [] for name in CONTESTANTS}

@@ -5,7 +5,7 @@
 Two judges of different kinds, trained on different textiles. The first may be asked
 while a model is built, say to choose between two. The second only ever reports: a model
 that was tuned to please the first finds in it somebody it has never met. A third,
-`discrete`, is the first one for the textiles of `fabric_dataset`.
+`discrete`, is the first one for the textiles of `discrete_textiles`.
 
 Frechet distance, precision and recall compare pictures by the features of a network.
 Inception's, the usual ones, know dogs and cars, weigh 90 MB and want thousands of
@@ -24,10 +24,11 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-import fabric_dataset
-from ddpm import textiles
+from ddpm import discrete_textiles, textiles
+from ddpm.checkpoints import read_checkpoint
+from ddpm.command_line import run
+from ddpm.files import replacing
 from ddpm.textiles import FAMILIES
-from fabric_diffusion import read_checkpoint, replacing, run
 
 HELD_OUT = 1_000_000  # seeds from here on are in no training set of this module
 BATCH = 64
@@ -74,7 +75,7 @@ def transformer():
 JUDGES = {
     "first": (textiles, 0, convolutions, 1_000),
     "second": (textiles, 500_000, transformer, 1_600),
-    "discrete": (fabric_dataset, 0, convolutions, 1_000),
+    "discrete": (discrete_textiles, 0, convolutions, 1_000),
 }
 
 

@@ -19,22 +19,16 @@ import time
 import numpy as np
 import torch
 
-import fabric_dataset
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import frechet_distance, measure, nearest
-from fabric_dataset import draw_textiles, load_folder
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    denoise,
-    draw_noise,
-    folder,
-    load_diffusion,
-    replacing,
-    run,
-    whole,
-)
-from generate_ddpm_morph import make_grid, to_uint8, upscale
+from ddpm import discrete_textiles
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.command_line import folder, run, whole
+from ddpm.dataset import draw_textiles, load_folder
+from ddpm.files import replacing
+from ddpm.pictures import make_grid, to_uint8, upscale
+from ddpm.sampling import denoise, draw_noise
 
 FEW = 500  # with fewer pictures the Frechet distance is too large and uncertain
 SHOWN = 16  # pictures of each set on the contact sheet
@@ -238,7 +232,7 @@ def main(argv=None):
             parser.error("real: at least 4 pictures are needed, 500 to be sure")
     else:
         real = load_folder(draw_textiles(REAL))[0]
-        held, _ = held_out(max(args.count, 64), fabric_dataset)
+        held, _ = held_out(max(args.count, 64), discrete_textiles)
     sets = sets or embedded(args.count)
 
     rows = compare(sets, real, held, load_classifier("discrete"))

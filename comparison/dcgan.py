@@ -20,8 +20,10 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
-from fabric_dataset import draw_textiles, load_folder
-from fabric_diffusion import read_checkpoint, replacing, run, whole
+from ddpm.checkpoints import read_checkpoint
+from ddpm.command_line import run, whole
+from ddpm.dataset import draw_textiles, load_folder
+from ddpm.files import replacing
 
 WEIGHTS = Path(__file__).with_suffix(".pt")
 LATENT = 64  # numbers that name a picture

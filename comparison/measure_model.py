@@ -11,20 +11,14 @@ four minutes on two cores, by 250 steps some forty.
 
 import time
 
-import fabric_dataset
 from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import as_asked, measure, seam
-from fabric_dataset import draw_textiles, load_folder
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    denoise,
-    draw_noise,
-    exercise_parser,
-    load_diffusion,
-    run,
-    whole,
-)
-from generate_ddpm_morph import to_uint8
+from ddpm import discrete_textiles
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.command_line import exercise_parser, run, whole
+from ddpm.dataset import draw_textiles, load_folder
+from ddpm.pictures import to_uint8
+from ddpm.sampling import denoise, draw_noise
 from models.train_embedded import draw_all
 
 
@@ -43,7 +37,7 @@ def main(argv=None):
         label = diffusion.model.one_hot([families[k] for k in labels])
     else:
         train, _ = load_folder(draw_textiles(args.textiles))
-        held, labels = held_out(args.count, fabric_dataset)
+        held, labels = held_out(args.count, discrete_textiles)
         label = None
     judge = load_classifier("first" if families else "discrete")
     reference, _ = look(judge, train)

@@ -16,16 +16,10 @@ from tqdm import tqdm
 
 from comparison.classifier import load_classifier, look
 from comparison.metrics import seam, step_lengths
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    denoise,
-    draw_noise,
-    exercise_parser,
-    load_diffusion,
-    run,
-    whole,
-)
-from generate_ddpm_morph import slerp, to_uint8
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.command_line import exercise_parser, run, whole
+from ddpm.pictures import slerp, to_uint8
+from ddpm.sampling import denoise, draw_noise
 
 FRAMES = 48
 

@@ -51,10 +51,10 @@ copybutton_exclude = ".linenos, .gp"
 
 
 def lead_to_pages(app, doctree, docname):
-    """Links that a code host follows to a README.rst lead to its page here."""
+    """Links that a code host follows to an .rst file lead to its page here."""
     for reference in doctree.findall(nodes.reference):
         uri = reference.get("refuri", "")
-        if "://" not in uri and uri.endswith("README.rst"):
+        if "://" not in uri and uri.endswith(".rst"):
             reference["refuri"] = uri.removesuffix(".rst") + ".html"
 
 

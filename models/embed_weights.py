@@ -1,28 +1,24 @@
 """Make the embedded weights of a milestone, and the picture the README shows.
 
-    python models/embed_weights.py training_results/model-19.pt
+    python -m models.embed_weights training_results/model-19.pt
 
 Keeps the EMA weights alone, in half precision, and the schedule in full.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from fabric_diffusion import (  # noqa: E402
+from ddpm.checkpoints import (
     EMBEDDED_WEIGHTS,
-    denoise,
-    draw_noise,
     from_checkpoint,
     load_diffusion,
     read_checkpoint,
-    run,
     save_weights,
 )
-from generate_ddpm_morph import make_grid, save_image, upscale  # noqa: E402
+from ddpm.command_line import run
+from ddpm.files import ROOT
+from ddpm.pictures import make_grid, save_image, upscale
+from ddpm.sampling import denoise, draw_noise
 
 
 def main(argv=None):

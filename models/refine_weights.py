@@ -1,6 +1,6 @@
 """Refine trained weights where noise is strong, for there it is decided what is drawn.
 
-    python models/refine_weights.py training_results/model-30.pt
+    python -m models.refine_weights training_results/model-30.pt
 
 Writes models/refined.pt, which embed_weights.py takes. From t = 560 on, where family,
 layout and colours of a textile are decided, many of the training pictures could be the
@@ -15,7 +15,6 @@ drawn and their families counted, and what comes too often is shown less from th
 
 import argparse
 import copy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +22,16 @@ import torch
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from comparison.classifier import load_classifier, look  # noqa: E402
-from comparison.metrics import shares  # noqa: E402
-from exercise3_train import compile_for, follow, learning_rate  # noqa: E402
-from fabric_dataset import FAMILIES, draw_textiles, load_folder  # noqa: E402
-from fabric_diffusion import (  # noqa: E402
-    UserError,
-    config_of,
-    denoise,
-    draw_noise,
-    from_checkpoint,
-    pick_device,
-    read_checkpoint,
-    run,
-    save_weights,
-    whole,
-)
-from generate_ddpm_morph import to_uint8  # noqa: E402
+from comparison.classifier import load_classifier, look
+from comparison.metrics import shares
+from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
+from ddpm.command_line import run, whole
+from ddpm.dataset import draw_textiles, load_folder, textiles
+from ddpm.files import ROOT, UserError
+from ddpm.network import pick_device
+from ddpm.pictures import to_uint8
+from ddpm.sampling import denoise, draw_noise
+from ddpm.training import compile_for, ema_update, learning_rate
 
 OUT = ROOT / "models" / "refined.pt"
 STRONG = 560  # timestep from which the exact target is taken
@@ -55,7 +44,7 @@ COUNTS = (0.3, 0.55, 0.78)  # when families are counted, as a part of the steps
 COUNTED = 512  # pictures drawn for it, from seeds of their own
 COUNTED_FROM = 2_000_000
 DAMPING = 0.4  # shares answer the weights twice over: 1 would swing to and fro
-RATE = {"learning_rate": 5e-4, "decays": True}
+RATE = {"peak": 5e-4, "warm_up": 200, "decays": True}
 EMA_DECAY = 0.995
 
 
@@ -113,7 +102,7 @@ def count_families(diffusion):
     noise = draw_noise(range(COUNTED_FROM, COUNTED_FROM + COUNTED))
     images = denoise(diffusion, noise, 20, "dpmpp", batch_size=64)
     _, probabilities = look(load_classifier("discrete"), to_uint8(images))
-    return torch.from_numpy(shares(probabilities)).float() * len(FAMILIES)
+    return torch.from_numpy(shares(probabilities)).float() * len(textiles.FAMILIES)
 
 
 def load(path, device):
@@ -149,7 +138,7 @@ def main(argv=None):
     images, _ = load_folder(draw_textiles(args.textiles))
     images = torch.from_numpy(images).permute(0, 3, 1, 2).to(device) / 127.5 - 1
     weights = torch.ones(len(images), device=device)
-    family = torch.arange(len(images)) % len(FAMILIES)
+    family = torch.arange(len(images)) % len(textiles.FAMILIES)
     checks = {int(part * args.steps) for part in COUNTS}
 
     torch.manual_seed(0)
@@ -159,20 +148,25 @@ def main(argv=None):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(RATE, step, args.steps)
+            group["lr"] = learning_rate(
+                5e-4, step, args.steps, warm_up=200, decays=True
+            )
         optimizer.step()
         optimizer.zero_grad()
-        follow(ema, student, step + 1, EMA_DECAY)
+        ema_update(ema, student, step + 1, EMA_DECAY)
         bar.set_postfix(loss=f"{loss.item():.4f}")
         if step + 1 in checks:
             save_weights(ema, config, start + step + 1, OUT)
             share = count_families(ema)
             print(
-                ", ".join(f"{n} {s:.2f}" for n, s in zip(FAMILIES, share, strict=True))
+                ", ".join(
+                    f"{n} {s:.2f}"
+                    for n, s in zip(textiles.FAMILIES, share, strict=True)
+                )
             )
             weights /= share.clamp(min=0.3)[family].to(device) ** DAMPING
     save_weights(ema, config, start + args.steps, OUT)
-    print(f"Wrote {OUT}. Embed it: python models/embed_weights.py {OUT}")
+    print(f"Wrote {OUT}. Embed it: python -m models.embed_weights {OUT}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ import torch
 from tqdm import tqdm
 
 from ddpm import textiles
-from fabric_diffusion import ROOT, denoise, draw_noise, run, whole
-from generate_ddpm_morph import make_grid, save_image, upscale
+from ddpm.command_line import run, whole
+from ddpm.files import ROOT
+from ddpm.pictures import make_grid, save_image, upscale
+from ddpm.sampling import denoise, draw_noise
 from models.train_embedded import (
     ALPHA_BARS,
     NETWORK,

@@ -27,18 +27,11 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from ddpm import textiles
-from exercise3_train import compile_for, follow, precision, stop_signals
-from fabric_diffusion import (
-    LESSON_CONFIG,
-    ROOT,
-    UserError,
-    build,
-    folder,
-    read_checkpoint,
-    replacing,
-    run,
-    save_weights,
-)
+from ddpm.checkpoints import read_checkpoint, save_weights
+from ddpm.command_line import folder, run
+from ddpm.files import ROOT, UserError, replacing
+from ddpm.network import LESSON_CONFIG, build
+from ddpm.training import compile_for, ema_update, precision, stop_signals
 
 NETWORK = LESSON_CONFIG | {
     "dim": 80,
@@ -220,7 +213,7 @@ class Training:
         self.optimizer.zero_grad()
         self.step += 1
         for ema, decay in zip(self.emas, self.settings.emas, strict=True):
-            follow(ema, self.diffusion, self.step, decay)
+            ema_update(ema, self.diffusion, self.step, decay)
         return loss.item()
 
     def state_dict(self):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from fabric_diffusion import LESSON_CONFIG, build
+from ddpm.network import LESSON_CONFIG, build
 
 torch.set_num_threads(1)  # tiny networks only lose by sharing their work
 
@@ -13,6 +13,8 @@ TINY = LESSON_CONFIG | {
     "patch": 2,
     "objective": "pred_v",
 }
+
+TORUS = TINY | {"padding": "circular", "families": ("kente", "adire", "kuba")}
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +44,18 @@ def tiny_file(tiny, tmp_path):
     ema = {f"ema_model.{k}": v for k, v in tiny.state_dict().items()}
     torch.save({"step": 7, "ema": ema, "config": TINY}, path)
     return path
+
+
+def lit(diffusion):
+    """`diffusion` with random weights in its last layer, so that it draws something."""
+    torch.manual_seed(1)
+    torch.nn.init.normal_(diffusion.model.final_conv.weight, std=0.3)
+    return diffusion
+
+
+@pytest.fixture
+def torus():
+    torch.manual_seed(0)
+    diffusion = build(TORUS)
+    torch.nn.init.normal_(diffusion.model.time_mlp.rows.weight)
+    return diffusion.eval()

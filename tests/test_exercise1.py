@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import exercise1_generate
-from fabric_diffusion import ROOT
+from ddpm.files import ROOT
 
 
 def pixels(path):

@@ -7,9 +7,9 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_
 from PIL import Image
 
 import exercise2_explore
+from ddpm.dataset import textiles
+from ddpm.sampling import denoise, draw_noise
 from exercise2_explore import main
-from fabric_dataset import pattern
-from fabric_diffusion import denoise, draw_noise
 
 NAMES = {
     "exercise2_sampling_comparison.png",
@@ -72,7 +72,7 @@ def test_goal_2_shows_the_librarys_forward_process(go, monkeypatch):
         "forward_diffusion_demo.png"
     ]
     alpha_bar = torch.cumprod(1 - linear_beta_schedule(1000), 0)
-    clean = torch.from_numpy(pattern(8)).permute(2, 0, 1) / 127.5 - 1
+    clean = torch.from_numpy(textiles.pattern(8)).permute(2, 0, 1) / 127.5 - 1
     for t, image, title in zip((0, 300, 999), images, titles, strict=True):
         a = alpha_bar[t].item()
         x_t = a**0.5 * clean + (1 - a) ** 0.5 * draw_noise([8])[0]

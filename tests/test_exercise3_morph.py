@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 import exercise3_morph
-from fabric_diffusion import ROOT, UserError, denoise, draw_noise
-from generate_ddpm_morph import lerp, slerp, upscale
+from checks import todos
+from ddpm.files import ROOT, UserError
+from ddpm.pictures import lerp, slerp, upscale
+from ddpm.sampling import denoise, draw_noise
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text()
 LINES = {
@@ -209,10 +211,7 @@ def test_a_blend_in_place_does_not_spoil_the_other_frames(
     assert np.abs(first - last).mean() > 5
 
 
-def test_values_may_be_off_by_rounding(monkeypatch):
-    monkeypatch.setattr(exercise3_morph, "NUM_FRAMES", 50)
+def test_values_may_be_off_by_rounding():
     values = [i * (1 / 49) for i in range(50)]
     assert values[-1] != 1
-    monkeypatch.setattr(exercise3_morph, "blend_values", lambda n: values)
-    monkeypatch.setattr(exercise3_morph, "blend", lerp)
-    assert len(exercise3_morph.check_todos()) == 50
+    assert len(todos.check(lambda n: values, lerp, 50)) == 50

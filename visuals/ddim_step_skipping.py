@@ -2,7 +2,9 @@
 
 import numpy as np
 from matplotlib.colors import to_rgb
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from visuals.style import (
     GIF_DPI,
     MARGIN,
     NETWORK,
@@ -16,8 +18,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, load_diffusion
 
 STEP_COUNTS = (250, 20)
 T, COLUMNS = 1000, 50  # a cell for each timestep, 50 in a row
@@ -86,7 +86,3 @@ def row(axes, y, states):
         text.set_text(f"t = {min(seen)},  call {len(seen)} of {len(states)}")
 
     return show
-
-
-if __name__ == "__main__":
-    draw()

@@ -1,7 +1,10 @@
 """A textile dissolves into noise; from other noise the model draws a new one."""
 
 import torch
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.sampling import draw_noise
+from visuals.style import (
     GIF_DPI,
     MARGIN,
     TEXT,
@@ -17,8 +20,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, draw_noise, load_diffusion
 
 STEPS = 120  # of DDIM
 FRAMES = 40  # each way
@@ -75,7 +76,3 @@ def show(panel, state):
     picture.set_data(to_uint8(image))
     bar(share)
     caption.set_text(f"t = {t},  {share:.0%} signal")
-
-
-if __name__ == "__main__":
-    draw()

@@ -1,6 +1,6 @@
 """The history of diffusion models, down one line."""
 
-from style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
+from visuals.style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
 
 # Year, who or what, its contribution, and whether this module teaches it.
 HISTORY = (
@@ -85,7 +85,3 @@ def draw():
         size=SMALL,
     )
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

@@ -1,52 +1,64 @@
 """Draw the figures of the lesson, one script a figure, into this folder.
 
-python visuals/draw_all.py          those whose script, modules or weights changed
-python visuals/draw_all.py --all    every one, and what Exercise 2 and the morph write
+    python -m visuals.draw_all          those whose script, textiles or weights changed
+    python -m visuals.draw_all --all    all, and what Exercise 2 and the morph write
 
-The first takes up to a minute or two, the second five.
+The first takes up to a minute or two, the second five. manifest.json says what each
+picture was drawn from.
 """
 
-import argparse
+import hashlib
+import json
 import runpy
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from PIL import Image
-from style import is_current, picture_of
-
-import exercise2_explore
-import generate_ddpm_morph
-from fabric_diffusion import EMBEDDED_WEIGHTS, run
+from ddpm.checkpoints import EMBEDDED_WEIGHTS
+from ddpm.command_line import run, script_parser
+from ddpm.dataset import textiles
+from ddpm.files import ROOT, replacing
+from visuals import style
 
 FOLDER = Path(__file__).resolve().parent
-FIGURES = sorted(
-    path for path in FOLDER.glob("*.py") if path.stem not in ("style", "draw_all")
-)
+MANIFEST = FOLDER / "manifest.json"
+NO_FIGURES = ("__init__", "draw_all", "style")
+FIGURES = sorted(p for p in FOLDER.glob("*.py") if p.stem not in NO_FIGURES)
+# What a figure rests on if its script has this word, beside script and style.
+USED = {"cloth": Path(textiles.__file__), "EMBEDDED_WEIGHTS": EMBEDDED_WEIGHTS}
+
+
+def inputs(script):
+    """{file: the beginning of its SHA-256} of all that a script's picture rests on."""
+    text = script.read_text("utf-8")
+    used = [path for word, path in USED.items() if word in text]
+    found = {}
+    for path in (script, Path(style.__file__), *used):
+        data = path.read_bytes().replace(b"\r\n", b"\n")  # as Git may have changed it
+        found[path.name] = hashlib.sha256(data).hexdigest()[:16]
+    return found
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--all", action="store_true", help="draw what is current too")
     args = parser.parse_args(argv)
+    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
     for script in FIGURES:
-        path = picture_of(script)
-        if is_current(script) and not args.all:
-            print(f"{path.name}: up to date")
+        if manifest.get(script.stem) == inputs(script) and not args.all:
+            print(f"{script.stem}: up to date")
             continue
         started = time.perf_counter()
-        runpy.run_path(str(script), run_name="__main__")
-        seconds = time.perf_counter() - started
-        with Image.open(path) as image:
-            width, height = image.size
-        size = path.stat().st_size / 1000
-        print(
-            f"{path.name}: {width} x {height}, {size:,.0f} KB, drawn in {seconds:.1f} s"
-        )
+        runpy.run_path(str(script))["draw"]()
+        print(f"{script.stem}: drawn in {time.perf_counter() - started:.1f} s")
+        manifest[script.stem] = inputs(script)
+        with replacing(MANIFEST) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     if args.all:
-        for script in (exercise2_explore, generate_ddpm_morph):
-            script.main(["--out", str(FOLDER), "--checkpoint", str(EMBEDDED_WEIGHTS)])
+        for script in ("exercise2_explore.py", "generate_ddpm_morph.py"):
+            flags = ["--out", FOLDER, "--checkpoint", EMBEDDED_WEIGHTS]
+            subprocess.run([sys.executable, ROOT / script, *flags], check=True)
 
 
 if __name__ == "__main__":

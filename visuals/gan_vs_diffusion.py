@@ -1,7 +1,9 @@
 """A GAN leaps from noise to picture, a diffusion model walks."""
 
 from matplotlib.patches import Polygon, Rectangle
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from visuals.style import (
     FAINT,
     FIRST,
     MARGIN,
@@ -17,8 +19,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, load_diffusion
 
 STEPS = 50  # of DDIM
 SHOWN = (0, 25, 35, 42)  # states of that walk, before the finished picture
@@ -77,7 +77,3 @@ def draw_diffusion(axes, states):
     loss = r"$\left\|\,\epsilon - \epsilon_\theta(x_t, t)\,\right\|^2$"
     text = f"one network, one loss:   {loss}"
     box(axes, MARGIN + SIDE, 0.3, 6.5 - 2 * SIDE, 0.55, text, size=TEXT + 1)
-
-
-if __name__ == "__main__":
-    draw()

@@ -3,7 +3,11 @@
 import numpy as np
 import torch
 from matplotlib.patches import Rectangle
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.pictures import lerp, slerp
+from ddpm.sampling import denoise, draw_noise
+from visuals.style import (
     FAINT,
     FIRST,
     MARGIN,
@@ -17,10 +21,7 @@ from style import (
     tile,
 )
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
-from generate_ddpm_morph import lerp, slerp
-
-SEEDS = (53, 13)  # lerp keeps the plaid longer
+SEEDS = (53, 13)  # of the noises A and B
 PAIRS = 50  # of noises whose midpoints are counted
 FRAMES = 5
 STEPS = 25  # of DPM-Solver++
@@ -92,7 +93,3 @@ def draw_histogram(panel):
     panel.set(yticks=[], xlim=(-3.5, 3.5), xticks=[-2, 0, 2])
     panel.spines["left"].set_visible(False)
     panel.set_title("values of the noise half-way", loc="left", fontsize=TEXT, pad=12)
-
-
-if __name__ == "__main__":
-    draw()

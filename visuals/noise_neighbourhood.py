@@ -3,9 +3,10 @@
 import math
 
 import torch
-from style import MARGIN, NOISE_SEED, save, sheet, tile
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, denoise, draw_noise, load_diffusion
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.sampling import denoise, draw_noise
+from visuals.style import MARGIN, NOISE_SEED, save, sheet, tile
 
 ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
 DIRECTIONS = (35, 46)  # seeds of the noises that are walked towards
@@ -36,7 +37,3 @@ def draw():
             axes.text(x + SIDE / 2, y + SIDE + 0.08, f"{ANGLES[column]}°", ha="center")
     axes.text(MARGIN, 2.74, "the noise turned by an angle, towards two other noises")
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

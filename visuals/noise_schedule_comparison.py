@@ -5,7 +5,8 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
     cosine_beta_schedule,
     linear_beta_schedule,
 )
-from style import FIRST, MARGIN, SECOND, SMALL, SOFT, plot_area, save, sheet
+
+from visuals.style import FIRST, MARGIN, SECOND, SMALL, SOFT, plot_area, save, sheet
 
 T = 1000
 KEY_TIMESTEPS = (0, 250, 500, 750, 999)
@@ -69,7 +70,3 @@ def draw_bars(panel):
     panel.set_yticks(range(len(times)), [f"t = {t}" for t in times])
     panel.invert_yaxis()
     panel.tick_params(axis="y", length=0)
-
-
-if __name__ == "__main__":
-    draw()

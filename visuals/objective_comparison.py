@@ -1,7 +1,8 @@
 """Why the network answers v: what its errors do to the picture, far from it."""
 
 import numpy as np
-from style import MARGIN, NETWORK, NOISE, SMALL, SOFT, plot_area, save, sheet
+
+from visuals.style import MARGIN, NETWORK, NOISE, SMALL, SOFT, plot_area, save, sheet
 
 # Root mean square error of the predicted x_0, pixels in [-1, 1]. Measured on held-out
 # procedural textiles: patch 2, dim 32, 10 CPU minutes of training each.
@@ -68,7 +69,3 @@ def draw():
         color=SOFT,
     )
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

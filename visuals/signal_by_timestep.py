@@ -5,7 +5,9 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
     cosine_beta_schedule,
     linear_beta_schedule,
 )
-from style import (
+
+from ddpm.sampling import draw_noise
+from visuals.style import (
     MARGIN,
     SMALL,
     cloth,
@@ -16,8 +18,6 @@ from style import (
     tile,
     visible,
 )
-
-from fabric_diffusion import draw_noise
 
 TIMESTEPS = (0, 150, 300, 500, 750, 999)
 SCHEDULES = {"linear": linear_beta_schedule, "cosine": cosine_beta_schedule}
@@ -41,7 +41,3 @@ def draw():
                 x + SIDE / 2, y - 0.16, caption, ha="center", va="top", size=SMALL
             )
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

@@ -2,7 +2,8 @@
 
 import math
 
-from style import (
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from visuals.style import (
     FORMULA,
     MARGIN,
     MINUS,
@@ -19,8 +20,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, load_diffusion
 
 STEPS = 10  # long ones: neighbours of a finer walk look alike
 STEP = 6  # which of them is shown: late enough to see a pattern, early enough to err
@@ -70,7 +69,7 @@ def draw():
     for y, (head, formula) in zip(ROWS, HEADS, strict=True):
         axes.text(MARGIN, y + SIDE + 0.26, head, va="center", weight="bold")
         axes.text(COLUMNS[1], y + SIDE + 0.26, formula, va="center", size=FORMULA)
-    ask_network(axes, ROWS[0], noisy, noise)
+    draw_network(axes, ROWS[0], noisy, noise)
     w_x, w_eps = 1 / math.sqrt(a), math.sqrt((1 - a) / a)
     add(axes, ROWS[1], (w_x, noisy), MINUS, (w_eps, noise), guess)
     w_x, w_eps = math.sqrt(a_next), math.sqrt(1 - a_next)
@@ -85,12 +84,12 @@ def lay(axes, x, y, image, caption, share):
     axes.text(x + SIDE / 2, y - 0.12, caption, ha="center", va="top", size=TEXT + 1)
 
 
-def ask_network(axes, y, given, answer):
+def draw_network(axes, y, given, output):
     left, middle, right = COLUMNS
     lay(axes, left, y, *given)
     name = "network\n" + r"$v_\theta(x_t, t)$"
     box(axes, middle, y + 0.27, SIDE, 0.8, name, size=TEXT + 2)
-    lay(axes, right, y, *answer)
+    lay(axes, right, y, *output)
     for start, end in ((left, middle), (middle, right)):
         place = y + SIDE / 2
         arrow(axes, (start + SIDE + 0.1, place), (end - 0.1, place), NETWORK)
@@ -110,7 +109,3 @@ def add(axes, y, first, sign, second, result):
         size = TITLE if text == "=" else TEXT
         axes.text(*place, text, ha="center", va="center", size=size)
         lay(axes, x, y, *shown)
-
-
-if __name__ == "__main__":
-    draw()

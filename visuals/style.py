@@ -1,15 +1,10 @@
 """What the lesson's figures share: the sheet, the colours, the tiles, the saving.
 
 A figure is one sheet, 7 inches wide, laid out in inches from its lower left corner.
-Colours are those of Okabe and Ito (2008) and mean the same everywhere: blue is
-signal, vermilion noise, green the network; of two rivals the first is dark, the
-second purple.
+Colours mean the same everywhere: blue is signal, vermilion noise, green the network;
+of two rivals the first is dark, the second purple.
 """
 
-import ast
-import hashlib
-import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +16,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the lesson's modules
-
-from fabric_dataset import pattern
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, denoise, draw_noise, replacing
-from generate_ddpm_morph import to_uint8
+from ddpm.dataset import textiles
+from ddpm.files import replacing
+from ddpm.pictures import BLUE, GREEN, PURPLE, VERMILION, to_uint8, write_gif
+from ddpm.sampling import draw_noise, predictor, sample
 
 CLOTH_SEED = 11  # the textile that dissolves in every figure
 NOISE_SEED = 2  # the noise that every figure draws a pattern from
 
-SIGNAL, NOISE, NETWORK = "#0072B2", "#D55E00", "#009E73"
-FIRST, SECOND = "#333333", "#CC79A7"  # linear and cosine, lerp and slerp, ...
+SIGNAL, NOISE, NETWORK = BLUE, VERMILION, GREEN
+FIRST, SECOND = "#333333", PURPLE  # linear and cosine, lerp and slerp, ...
 INK, SOFT, FAINT = "#222222", "#666666", "#D0D0D0"
 
 TIMES, MINUS = "\u00d7", "\u2212"  # as print has them, not x and a hyphen
@@ -150,7 +144,7 @@ def colour_key(axes, x, y):
 
 def cloth(seed=CLOTH_SEED):
     """The textile of a seed as the process sees it: (3, 64, 64) in [-1, 1]."""
-    return torch.from_numpy(pattern(seed)).permute(2, 0, 1) / 127.5 - 1
+    return torch.from_numpy(textiles.pattern(seed)).permute(2, 0, 1) / 127.5 - 1
 
 
 def visible(x):
@@ -164,29 +158,21 @@ def walk(diffusion, steps, sampler="ddim"):
     states: [(t, x_t, predicted x_0)], one a step, pictures (3, 64, 64) in [-1, 1].
     picture: (3, 64, 64) in [0, 1], which follows the last of them.
     """
-    states = []
-
-    def remember(_, t, x_t, x_0):
-        states.append((t, x_t[0], x_0[0]))
-
-    noise = draw_noise([NOISE_SEED], diffusion.image_size[0])
-    picture = denoise(diffusion, noise, steps, sampler, [NOISE_SEED], remember)[0]
-    return states, picture
+    seeds = [NOISE_SEED]
+    noise = draw_noise(seeds, diffusion.image_size[0])
+    predict, schedule = predictor(diffusion), diffusion.alphas_cumprod
+    walked = sample(predict, noise, schedule, steps, sampler, seeds)
+    *states, (_, picture, _) = ((t, x_t[0], x_0[0]) for t, x_t, x_0 in walked)
+    return states, visible(picture)
 
 
-# --- Saving, and telling when to draw again ---------------------------------
-
-
-def picture_of(script):
-    """Where the picture of a script lies: a GIF if it is a film, else a PNG."""
-    gif = Path(script).with_suffix(".gif")
-    return gif if "save_film" in code(script) else gif.with_suffix(".png")
+# --- Saving -----------------------------------------------------------------
 
 
 def save(figure, script):
-    """Write a figure beside its script, with the fingerprint of what it shows."""
-    with replacing(picture_of(script)) as temporary:
-        figure.savefig(temporary, metadata={"Comment": fingerprint(script)})
+    """Write a figure as a PNG beside its script."""
+    with replacing(Path(script).with_suffix(".png")) as temporary:
+        figure.savefig(temporary)
 
 
 def frame(figure):
@@ -202,17 +188,9 @@ def save_film(frames, script, pause, colours=240):
     colours: noise takes less room with fewer, and one of 256 must be left for Pillow
     to mark what stays as it was.
     """
+    durations = [pause] * (len(frames) - 1) + [2000]
     palette = film_palette(frames, colours)
-    flat = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-    with replacing(picture_of(script)) as temporary:
-        flat[0].save(
-            temporary,
-            save_all=True,
-            append_images=flat[1:],
-            duration=[pause] * (len(flat) - 1) + [2000],
-            loop=0,
-            comment=fingerprint(script),
-        )
+    write_gif(frames, Path(script).with_suffix(".gif"), durations, palette)
 
 
 def film_palette(frames, size):
@@ -231,47 +209,3 @@ def film_palette(frames, size):
     palette = Image.new("P", (1, 1))
     palette.putpalette(list(np.ravel(chosen[:size])))
     return palette
-
-
-def code(path):
-    """A Python file without docstrings and comment lines, which change no picture."""
-    lines = Path(path).read_text("utf-8").splitlines()
-    for node in ast.walk(ast.parse("\n".join(lines))):
-        if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node):
-            text = node.body[0]
-            for i in range(text.lineno - 1, text.end_lineno):
-                lines[i] = ""
-    return "\n".join(
-        line for line in lines if line.strip() and not line.lstrip().startswith("#")
-    )
-
-
-def inputs(script):
-    """The files a figure rests on: its script, our modules, the weights if used."""
-    found, queue = set(), [Path(script).resolve()]
-    while queue:
-        path = queue.pop()
-        if path in found or not path.exists():
-            continue
-        found.add(path)
-        for name in re.findall(r"^(?:from|import) (\w+)", code(path), re.M):
-            queue += [Path(__file__).resolve().with_name(f"{name}.py")]
-            queue += [ROOT / f"{name}.py"]
-    if "EMBEDDED_WEIGHTS" in code(script):
-        found.add(EMBEDDED_WEIGHTS)
-    return sorted(found, key=lambda path: path.name)
-
-
-def fingerprint(script):
-    """A hash of all that a figure rests on, which its picture carries inside."""
-    digest = hashlib.sha256()
-    for path in inputs(script):
-        is_code = path.suffix == ".py"
-        digest.update(code(path).encode() if is_code else path.read_bytes())
-    return f"drawn from {digest.hexdigest()}"
-
-
-def is_current(script):
-    """Whether the picture is there and was drawn from what its script rests on now."""
-    path = picture_of(script)
-    return path.exists() and fingerprint(script).encode() in path.read_bytes()

@@ -1,8 +1,7 @@
 """What the embedded model learnt from: four drawn textiles of each family."""
 
-from style import MARGIN, cloth, save, sheet, tile, visible
-
-from fabric_dataset import FAMILIES
+from ddpm.dataset import textiles
+from visuals.style import MARGIN, cloth, save, sheet, tile, visible
 
 SIDE = 2 / 3  # inches
 PITCH = 1.7
@@ -10,7 +9,7 @@ PITCH = 1.7
 
 def draw():
     figure, axes = sheet(4.5, "Eight families of drawn textiles")
-    for k, name in enumerate(FAMILIES):
+    for k, name in enumerate(textiles.FAMILIES):
         left, top = MARGIN + PITCH * (k % 4), (3.55, 1.75)[k // 4]
         axes.text(left, top + 0.07, name.replace("_", " "))
         for i in range(4):
@@ -18,7 +17,3 @@ def draw():
             x, y = left + (SIDE + 0.04) * column, top - SIDE - (SIDE + 0.04) * row
             tile(axes, x, y, SIDE, visible(cloth(k + 8 * (i + 9))))
     save(figure, __file__)
-
-
-if __name__ == "__main__":
-    draw()

@@ -1,7 +1,10 @@
 """Algorithms 1 and 2 of Ho et al. (2020) side by side, run by the real model."""
 
 import torch
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.sampling import draw_noise
+from visuals.style import (
     FAINT,
     FORMULA,
     GIF_DPI,
@@ -21,8 +24,6 @@ from style import (
     visible,
     walk,
 )
-
-from fabric_diffusion import EMBEDDED_WEIGHTS, draw_noise, load_diffusion
 
 EXAMPLES = 8  # of training
 FRAMES = 40  # of the walk from noise to picture
@@ -44,8 +45,8 @@ def training_examples(diffusion):
         a = diffusion.alphas_cumprod[t]
         x_0, eps = cloth(1_000_000 + i), draw_noise([i])[0]
         x_t = a.sqrt() * x_0 + (1 - a).sqrt() * eps
-        answer = diffusion.model_predictions(x_t[None], t).pred_noise[0]
-        yield t.item(), x_0, eps, x_t, answer
+        eps_theta = diffusion.model_predictions(x_t[None], t).pred_noise[0]
+        yield t.item(), x_0, eps, x_t, eps_theta
 
 
 def sampling_states(diffusion):
@@ -104,13 +105,13 @@ def training_side(axes):
     arrow(axes, (across - 0.26, middle), (across - 0.04, middle), NETWORK)
     marker, text = timesteps(axes, MARGIN + 0.06)
 
-    def show(t, x_0, eps, x_t, answer):
-        for artist, image in zip(tiles, (x_0, eps, x_t, answer), strict=True):
+    def show(t, x_0, eps, x_t, eps_theta):
+        for artist, image in zip(tiles, (x_0, eps, x_t, eps_theta), strict=True):
             artist.set_data(to_uint8(visible(image)))
         place = MARGIN + 0.06 + LINE * t / 999
         axes.plot(place, 0.8, "o", color=NETWORK, alpha=0.3, markersize=8, mew=0)
         marker.set_data([place], [0.8])
-        error = (eps - answer).square().mean()
+        error = (eps - eps_theta).square().mean()
         text.set_text(f"t = {t},  error {error:.4f}")
 
     return show
@@ -134,7 +135,3 @@ def sampling_side(axes):
         text.set_text(f"t = {t},  step {1000 - t} of 1000")
 
     return show
-
-
-if __name__ == "__main__":
-    draw()

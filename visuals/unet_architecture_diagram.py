@@ -6,7 +6,11 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
     LinearAttention,
     ResnetBlock,
 )
-from style import (
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.pictures import ORANGE
+from ddpm.sampling import draw_noise
+from visuals.style import (
     INK,
     MARGIN,
     NETWORK,
@@ -24,8 +28,6 @@ from style import (
     visible,
 )
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, draw_noise, load_diffusion
-
 TIMESTEP = 250  # of the picture shown: noisy, and still a cloth
 SIDE = 1.0  # inches of a picture
 CELL, HIGH, GAP = 0.64, 0.5, 0.05  # inches: a block, and between two
@@ -33,14 +35,14 @@ ROW, SHIFT = 1.05, 0.2  # inches from level to level
 
 KINDS = {
     ResnetBlock: ("ResNet", NETWORK),
-    LinearAttention: ("linear\nattn.", "#E69F00"),
+    LinearAttention: ("linear\nattn.", ORANGE),
     Attention: ("full\nattn.", SECOND),
 }
 
 
 @torch.inference_mode()
 def trace(unet, x_t, t):
-    """Run the network once: ({module name: shape of its output}, answer).
+    """Run the network once: ({module name: shape of its output}, output).
 
     Shapes are (channels, height, width).
     """
@@ -50,23 +52,23 @@ def trace(unet, x_t, t):
         return lambda module, given, out: shapes.update({name: tuple(out.shape[1:])})
 
     hooks = [m.register_forward_hook(record(name)) for name, m in unet.named_modules()]
-    answer = unet(x_t[None], torch.tensor([t]))[0]
+    output = unet(x_t[None], torch.tensor([t]))[0]
     for hook in hooks:
         hook.remove()
-    return shapes, answer
+    return shapes, output
 
 
 def draw():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     unet, a = diffusion.model, diffusion.alphas_cumprod[TIMESTEP]
     x_t = a.sqrt() * cloth() + (1 - a).sqrt() * draw_noise([0])[0]
-    shapes, answer = trace(unet, x_t, TIMESTEP)
+    shapes, output = trace(unet, x_t, TIMESTEP)
 
     levels = len(unet.downs)
     height = 2.72 + ROW * (levels + 2)
     figure, axes = sheet(height, "The network: to a few positions, and back again")
     top = height - 0.65 - SIDE
-    draw_ends(axes, top, unet, shapes, visible(x_t), visible(answer))
+    draw_ends(axes, top, unet, shapes, visible(x_t), visible(output))
     draw_outside(axes, top - ROW, unet, shapes)
     for i in range(levels):
         draw_level(axes, top - ROW * (i + 2), i, unet, shapes)
@@ -115,11 +117,11 @@ def skips(axes, y, start, end, count, channels):
     axes.text((start + end) / 2, y + HIGH, text, ha="center", size=SMALL)
 
 
-def draw_ends(axes, y, unet, shapes, x_t, answer):
+def draw_ends(axes, y, unet, shapes, x_t, output):
     """The pictures that go in and come out, and the timestep."""
     right = WIDTH - MARGIN - SIDE
     tile(axes, MARGIN, y, SIDE, x_t)
-    tile(axes, right, y, SIDE, answer)
+    tile(axes, right, y, SIDE, output)
     size = size_of(shapes[""])
     axes.text(MARGIN + SIDE + 0.1, y + 0.1, f"$x_t$\n{size}", size=SMALL)
     axes.text(right - 0.1, y + 0.1, f"$v$\n{size}", size=SMALL, ha="right")
@@ -178,7 +180,3 @@ def draw_bottom(axes, y, unet, shapes):
         va="top",
     )
     flow(axes, left + 0.2, y + ROW, y + HIGH)
-
-
-if __name__ == "__main__":
-    draw()

@@ -1,7 +1,7 @@
 """Pack what the live model in the lesson page loads, after each change of the weights.
 
     pip install -r docs/live/requirements.txt
-    python docs/live/build.py
+    python -m docs.live.build
 
 It exports the embedded network to ONNX with smaller numbers, measures what that does
 to eight pictures, and writes docs/_static/live/: network.js, manifest.js, and the two
@@ -11,14 +11,12 @@ npm. A page opened from disk may load nothing but scripts, so all of it is packe
 scripts: gzipped, in base64.
 """
 
-import argparse
 import base64
 import gzip
 import hashlib
 import json
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -29,22 +27,14 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-LIVE = Path(__file__).resolve().parent
-ROOT = LIVE.parent.parent
-STATIC = LIVE.parent / "_static" / "live"
-sys.path.insert(0, str(ROOT))
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
+from ddpm.command_line import run, script_parser
+from ddpm.files import UserError, replacing
+from ddpm.pictures import save_gif, slerp, upscale
+from ddpm.sampling import denoise, draw_noise, predictor, sample
 
-from fabric_diffusion import (  # noqa: E402
-    EMBEDDED_WEIGHTS,
-    UserError,
-    denoise,
-    draw_noise,
-    load_diffusion,
-    read_checkpoint,
-    replacing,
-    run,
-)
-from generate_ddpm_morph import save_gif, slerp, upscale  # noqa: E402
+LIVE = Path(__file__).resolve().parent
+STATIC = LIVE.parent / "_static" / "live"
 
 # Layers at full resolution keep the 16 bits they are stored with: rounded to 8, they
 # alone move a picture further than all the others together.
@@ -202,12 +192,9 @@ def write_manifest(step):
 
 def record(diffusion):
     """The two recordings, drawn as the page draws: x_t beside x_0, and a morph."""
-    pairs = []
-
-    def keep(first, t, x_t, x_0):
-        pairs.append(torch.cat([x_t, x_0], dim=3) / 2 + 0.5)  # (1, 3, H, 2 W)
-
-    denoise(diffusion, draw_noise([42]), 20, "dpmpp", on_step=keep)
+    schedule = diffusion.alphas_cumprod
+    walk = sample(predictor(diffusion), draw_noise([42]), schedule, 20, "dpmpp")
+    *pairs, _ = (torch.cat([x_t, x_0], dim=3) / 2 + 0.5 for _, x_t, x_0 in walk)
     frames = torch.cat(pairs + pairs[-1:] * 10).clamp(0, 1)  # the last stays a while
     frames = frames.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
     save_gif(frames, STATIC / "recorded_draw.gif", fps=6)
@@ -219,9 +206,7 @@ def record(diffusion):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--runtime", action="store_true", help="pack the runtime, too")
     args = parser.parse_args(argv)
     if not args.runtime and not (STATIC / "runtime.js").exists():

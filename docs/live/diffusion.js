@@ -1,7 +1,6 @@
 /* The lesson's mathematics once more, in JavaScript: noise, walk, samplers, slerp.
 
-   Read it beside fabric_diffusion.py and generate_ddpm_morph.py: names and results are
-   the same. A picture is a Float32Array of 3 * 64 * 64 numbers in [-1, 1], channel by
+   Read it beside ddpm/sampling.py and ddpm/pictures.py: names and results are the same. A picture is a Float32Array of 3 * 64 * 64 numbers in [-1, 1], channel by
    channel. */
 
 "use strict";

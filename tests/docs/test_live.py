@@ -16,22 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    ROOT,
-    denoise,
-    draw_noise,
-    load_diffusion,
-    timestep_pairs,
-)
-from generate_ddpm_morph import slerp, to_uint8
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.files import ROOT
+from ddpm.pictures import slerp, to_uint8
+from ddpm.sampling import denoise, draw_noise, predictor, sample, timestep_pairs
 
 pytest.importorskip("sphinx_design", reason="pip install -r docs/requirements.txt")
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 from test_page import BROWSER, FLAGS  # noqa: E402
 
 STATIC = ROOT / "docs" / "_static" / "live"
-REBUILD = "pip install -r docs/live/requirements.txt && python docs/live/build.py"
+REBUILD = "pip install -r docs/live/requirements.txt && python -m docs.live.build"
 VISIBLE = 2.0  # mean difference in grey levels of 255, as docs/live/build.py states it
 
 
@@ -203,7 +198,7 @@ def test_mathematics_is_that_of_python(visit, diffusion):
         torch.testing.assert_close(torch.tensor(noise), expected, atol=5e-6, rtol=0)
     for steps in (1, 2, 3, 5, 10, 15, 20, 25, 26, 50, 100, 250, 1000):
         pairs = page.evaluate("n => Diffusion.timestepPairs(1000, n)", steps)
-        assert [*map(tuple, pairs)] == timestep_pairs(diffusion, steps)
+        assert [*map(tuple, pairs)] == timestep_pairs(1000, steps)
     for t in (0, 0.3, 1):
         blend = "t => [...Diffusion.slerp(t, ...[1, 42].map(Diffusion.drawNoise))]"
         expected = slerp(t, *draw_noise([1, 42]).split(1)).flatten()
@@ -212,14 +207,10 @@ def test_mathematics_is_that_of_python(visit, diffusion):
 
 
 def test_from_disk_it_draws_the_picture_of_exercise_1(visit, diffusion):
-    states = []
-    picture = denoise(
-        diffusion,
-        draw_noise([42]),
-        20,
-        "dpmpp",
-        on_step=lambda first, t, x_t, x_0: states.append((x_t[0], x_0[0])),
-    )[0]
+    predict, schedule = predictor(diffusion), diffusion.alphas_cumprod
+    walk = sample(predict, draw_noise([42]), schedule, 20, "dpmpp")
+    *states, (picture, _) = ((x_t[0], x_0[0]) for _, x_t, x_0 in walk)
+    picture = picture / 2 + 0.5
     page, live, _ = visit()
     assert not any("network.js" in url or "runtime.js" in url for url in page.requests)
     assert difference(canvas(live, "noisy"), draw_noise([42])[0] / 2 + 0.5) < 0.1
@@ -238,7 +229,7 @@ def test_from_disk_it_draws_the_picture_of_exercise_1(visit, diffusion):
             assert difference(canvas(live, "noisy"), x_t) < VISIBLE
             assert difference(canvas(live, "picture"), x_0) < VISIBLE
         time.press("ArrowRight")
-    t = timestep_pairs(diffusion, 20)[11][0]
+    t = timestep_pairs(1000, 20)[11][0]
     assert f"t = {t}:" in time.get_attribute("aria-valuetext")
 
     live.get_by_role("button", name="Play").click()

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fabric_dataset
-from fabric_dataset import (
-    COUNT,
-    FAMILIES,
-    SHA256,
-    DataError,
-    draw_textiles,
-    load_folder,
-    pattern,
-)
+from ddpm.dataset import COUNT, SHA256, draw_textiles, load_folder, textiles
+from ddpm.files import UserError
 
 
 def test_lesson_set_is_the_recorded_one(tmp_path):
@@ -25,29 +17,31 @@ def test_lesson_set_is_the_recorded_one(tmp_path):
     assert images.shape == (COUNT, 64, 64, 3) and not skipped
     assert manifest["count"] == COUNT
     assert manifest["sha256"] == SHA256 == hashlib.sha256(images).hexdigest()
-    assert manifest["families"].keys() == FAMILIES.keys()
-    assert len(FAMILIES) >= 6 and min(manifest["families"].values()) > COUNT // 10
+    assert manifest["families"].keys() == textiles.FAMILIES.keys()
+    assert (
+        len(textiles.FAMILIES) >= 6 and min(manifest["families"].values()) > COUNT // 10
+    )
     for name, count in manifest["families"].items():
         assert len(list(folder.glob(f"*_{name}.png"))) == count
-    np.testing.assert_array_equal(images[17], pattern(17))
+    np.testing.assert_array_equal(images[17], textiles.pattern(17))
 
 
 def test_textiles_are_drawn_once_and_wholly(tmp_path, monkeypatch):
     def interrupted(seed):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fabric_dataset, "pattern", interrupted)
+    monkeypatch.setattr(textiles, "pattern", interrupted)
     with pytest.raises(KeyboardInterrupt):
         draw_textiles(10, data=tmp_path)
     monkeypatch.undo()
     folder = draw_textiles(10, data=tmp_path)
     assert len(list(folder.glob("*.png"))) == 10
-    monkeypatch.setattr(fabric_dataset, "pattern", interrupted)
+    monkeypatch.setattr(textiles, "pattern", interrupted)
     assert draw_textiles(10, data=tmp_path) == folder
 
 
 def test_no_two_textiles_are_alike():
-    images = np.stack([pattern(seed) for seed in range(200)]).reshape(200, -1)
+    images = np.stack([textiles.pattern(seed) for seed in range(200)]).reshape(200, -1)
     images = images.astype(float)
     for i in range(1, 200):
         assert np.abs(images[:i] - images[i]).mean(axis=1).min() > 2
@@ -145,8 +139,8 @@ def test_unreadable_files_are_skipped_and_named(tmp_path):
 
 
 def test_no_folder_and_no_pictures_say_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         load_folder(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"No readable picture .* Put JPEG"):
+    with pytest.raises(UserError, match=r"No readable picture .* Put JPEG"):
         load_folder(tmp_path / "empty")

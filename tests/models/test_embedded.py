@@ -7,15 +7,10 @@ import pytest
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_schedule
 
-from fabric_dataset import pattern
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    ROOT,
-    denoise,
-    draw_noise,
-    load_diffusion,
-    read_checkpoint,
-)
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
+from ddpm.dataset import textiles
+from ddpm.files import ROOT
+from ddpm.sampling import denoise, draw_noise
 
 CARD = (ROOT / "models" / "README.rst").read_text()
 
@@ -28,7 +23,7 @@ def embedded():
 @pytest.fixture(scope="module")
 def held_out():
     """Textiles of all families that were not trained on, (32, 3, 64, 64) in [-1, 1]."""
-    images = np.stack([pattern(1_000_000 + i) for i in range(32)])
+    images = np.stack([textiles.pattern(1_000_000 + i) for i in range(32)])
     return torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
 
 

@@ -1,14 +1,14 @@
 """The order of the solvers, where the exact answer is known: on Gaussian data."""
 
 import math
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import pytest
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_schedule
 
-from fabric_diffusion import denoise, draw_noise
+from ddpm.sampling import draw_noise, predictor, sample
 
 MEAN, STD, T = 0.2, 0.3, 20_000  # many timesteps, so that rounding t matters little
 ALPHA_BAR = torch.cumprod(1 - linear_beta_schedule(T), 0)
@@ -46,14 +46,8 @@ def errors(sampler, step_counts, t):
     noise = draw_noise([0, 1], 8).double()
     out = []
     for steps in step_counts:
-        states = {}
-        denoise(
-            GAUSSIAN,
-            noise,
-            steps,
-            sampler,
-            on_step=lambda _, t, x, x_0, states=states: states.update({t: x}),
-        )
+        walk = sample(predictor(GAUSSIAN), noise, ALPHA_BAR, steps, sampler)
+        states = {t: x_t for t, x_t, _ in walk}
         out.append((states[t] - exact(noise, t)).abs().max().item())
     return out
 
@@ -81,11 +75,8 @@ def test_dpmpp_needs_a_third_of_the_steps_for_the_same_error():
 def test_first_step_of_dpmpp_is_ddims():
     """Both are exponential integrators of order one: one formula in two notations."""
     noise = draw_noise([3], 8).double()
-    states = []
-    denoise(
-        GAUSSIAN, noise, 10, "dpmpp", on_step=lambda _, t, x, x_0: states.append((t, x))
-    )
-    (t, x), (t_next, x_next) = states[:2]
+    walk = sample(predictor(GAUSSIAN), noise, ALPHA_BAR, 10, "dpmpp")
+    (t, x, _), (t_next, x_next, _) = islice(walk, 2)
     eps, x_0 = predictions(x, torch.tensor([t]))
     a = ALPHA_BAR[t_next]
     torch.testing.assert_close(x_next, a.sqrt() * x_0 + (1 - a).sqrt() * eps)

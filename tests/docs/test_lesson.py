@@ -1,6 +1,5 @@
 """What the lesson page says is true: its numbers, snippets, names and commands."""
 
-import ast
 import csv
 import math
 import re
@@ -16,8 +15,10 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
 )
 
 import exercise3_train
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, load_diffusion, timestep_pairs
-from generate_ddpm_morph import lerp
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.files import ROOT
+from ddpm.pictures import lerp
+from ddpm.sampling import timestep_pairs
 
 PAGE = (ROOT / "README.rst").read_text("utf-8")
 PAGES = {
@@ -51,7 +52,7 @@ def lerp_std():
 
 
 def spacing():
-    pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu"), 250)
+    pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu").num_timesteps, 250)
     (gap,) = {t - t_next for t, t_next in pairs}
     return ORDINALS[gap]
 
@@ -150,6 +151,36 @@ def test_command_names_files_and_flags_that_exist(command):
     assert '__name__ == "__main__"' in source
 
 
+def inline_commands():
+    """Commands in the text of all pages of ours, with the page they stand on."""
+    pages = [p for place in ("*.rst", "*/*.rst") for p in ROOT.glob(place)]
+    found = set()
+    for page in pages:
+        if page.parent.name == "from_scratch":  # has tests of its own
+            continue
+        text = page.read_text("utf-8")
+        inline = re.findall(r"``(python [^`]+)``", text)
+        shown = re.findall(r"^ {3,}(python .+)$", text, re.M)
+        found |= {
+            (page.name, " ".join(c.split("#")[0].split())) for c in inline + shown
+        }
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("page", "command"), inline_commands())
+def test_command_of_any_page_has_its_script_and_flags(page, command):
+    words = command.replace("\\", "").split()
+    module = words[2].replace(".", "/") if words[1] == "-m" else words[1][:-3]
+    path = ROOT / f"{module}.py"
+    if (ROOT / module).is_dir():
+        path = ROOT / module / "__main__.py"
+    text = path.read_text("utf-8")
+    assert '__name__ == "__main__"' in text
+    text += (ROOT / "ddpm" / "command_line.py").read_text("utf-8")
+    for flag in (word for word in words if word.startswith("--")):
+        assert f'"{flag}"' in text or f"{flag[2:]}=" in text, flag
+
+
 def sources():
     return {
         path: path.read_text("utf-8")
@@ -205,22 +236,18 @@ def test_flags_named_in_the_text_exist():
         assert f'"{flag}"' in everything or f"{flag[2:]}=" in everything, flag
 
 
-def test_configuration_table_is_the_lesson_presets():
+def test_configuration_table_is_that_of_the_presets():
     table = PAGE.split(".. configuration table")[1].split("Gradient accumulation")[0]
-    rows = dict(re.findall(r"^([A-Z_]{5,}) +(\S+) ", table, re.M))
-    names = {
-        node.targets[0].id
-        for node in ast.parse((ROOT / "exercise3_train.py").read_text("utf-8")).body
-        if isinstance(node, ast.Assign) and node.targets[0].id in rows
-    }
-    assert names == set(rows) and len(rows) == 7
-    for name, value in rows.items():
-        assert float(value) == getattr(exercise3_train, name), name
-    lesson = exercise3_train.PRESETS["lesson"]
-    for key in ("batch_size", "learning_rate", "ema_decay", "save_every"):
-        assert lesson[key] == float(rows[key.upper()])
-    assert lesson["steps"] == float(rows["TRAIN_STEPS"])
-    assert lesson["config"]["image_size"] == float(rows["IMAGE_SIZE"])
+    rows = re.findall(r"^([a-z_]{5,}) +(\S+) +(\S+) ", table, re.M)
+    lesson, small = (exercise3_train.PRESETS[name] for name in ("lesson", "small"))
+    assert len(rows) == 7
+    for name, for_lesson, for_small in rows:
+        assert float(for_lesson) == getattr(lesson, name), name
+        assert float(for_small) == getattr(small, name), name
+    for preset in (lesson, small):
+        size = preset.config["image_size"]
+        assert f"``IMAGE_SIZE``, {size} pixels" in table
+    assert size == exercise3_train.IMAGE_SIZE
 
 
 def test_every_picture_is_there_and_described():

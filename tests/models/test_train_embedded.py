@@ -9,8 +9,10 @@ import pytest
 import torch
 from conftest import TINY
 
+from ddpm.checkpoints import load_diffusion
+from ddpm.files import UserError
+from ddpm.network import build
 from ddpm.textiles import FAMILIES, pattern
-from fabric_diffusion import UserError, build, load_diffusion
 from models import short_runs, train_embedded
 from models.train_embedded import Settings, Training, batch_of, draw_all, loss_of
 

@@ -3,9 +3,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -13,50 +12,50 @@ from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
 
-import exercise3_train
-from exercise3_train import draw_batch, learning_rate, main
-from fabric_dataset import load_folder
-from fabric_diffusion import (
-    LESSON_CONFIG,
-    ROOT,
-    UserError,
-    build,
-    load_diffusion,
-)
+from ddpm import training
+from ddpm.checkpoints import load_diffusion
+from ddpm.dataset import load_folder
+from ddpm.files import ROOT, UserError
+from ddpm.network import build
+from ddpm.training import Preset, draw_batch, learning_rate
 
-PRESET = {
-    "config": TINY | {"image_size": 16, "timesteps": 50},
-    "batch_size": 4,
-    "learning_rate": 1e-3,
-    "decays": True,
-    "middle": False,
-    "steps": 6,
-    "ema_decay": 0.9,
-    "save_every": 2,
-}
+PRESET = Preset(
+    name="tiny",
+    config=TINY | {"image_size": 16, "timesteps": 50},
+    batch_size=4,
+    gradient_accumulate=1,
+    learning_rate=1e-3,
+    steps=6,
+    ema_decay=0.9,
+    save_every=2,
+    num_samples=16,
+    warm_up=2,
+    decays=True,
+)
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
-    """A folder to train in, with 13 small pictures and a preset that takes seconds."""
+def lab(tmp_path):
+    """A folder to train in, with 13 small pictures."""
     (tmp_path / "pictures").mkdir()
     for i in range(13):
         image = Image.new("RGB", (16, 16), (20 * i, 255 - 20 * i, 90))
         image.save(tmp_path / "pictures" / f"{i:02d}.png")
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET)
-    monkeypatch.setattr(exercise3_train, "WARM_UP", 2)
-    monkeypatch.setattr(exercise3_train, "ENOUGH_STEPS", 6)
-    monkeypatch.setattr(exercise3_train, "IMAGE_SIZE", 16)
     return tmp_path
 
 
-def train(lab, out, *flags):
-    flags = ["--train", "--preset", "small", "--device", "cpu", *flags]
-    main([*flags, "--data", str(lab / "pictures"), "--out", str(lab / out)])
+def train(lab, out, preset=PRESET, **more):
+    training.train(preset, lab / out, lab / "pictures", device="cpu", enough=6, **more)
 
 
 def weights(path):
     return torch.load(path, weights_only=True)
+
+
+def assert_same_weights(a, b):
+    for kind in ("model", "ema"):
+        for name, tensor in a[kind].items():
+            assert torch.equal(tensor, b[kind][name]), name
 
 
 def test_a_run_leaves_milestones_pictures_and_a_model_to_draw_with(lab, capsys):
@@ -74,7 +73,7 @@ def test_a_run_leaves_milestones_pictures_and_a_model_to_draw_with(lab, capsys):
     final = lab / "run" / "models" / "ddpm_african_fabrics.pt"
     drawn = load_diffusion(final, "cpu").state_dict()
     last = weights(results / "model-3.pt")
-    assert weights(final)["config"] == PRESET["config"]
+    assert weights(final)["config"] == PRESET.config
     for name, tensor in drawn.items():
         assert torch.equal(tensor, last["ema"][f"ema_model.{name}"])
 
@@ -90,9 +89,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(lab):
         weights(lab / run / "training_results" / "model-3.pt")
         for run in ("whole", "stopped")
     )
-    for kind in ("model", "ema"):
-        for name, tensor in a[kind].items():
-            assert torch.equal(tensor, b[kind][name]), name
+    assert_same_weights(a, b)
     texts = [
         (lab / r / "training_results" / "loss.csv").read_text()
         for r in ("whole", "stopped")
@@ -100,10 +97,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(lab):
     assert texts[0] == texts[1]
 
 
-def test_ema_is_the_average_it_claims_to_be(lab, monkeypatch):
+def test_ema_is_the_average_it_claims_to_be(lab):
     """Replayed by hand from the weights that each step left behind."""
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"save_every": 1})
-    train(lab, "run")
+    train(lab, "run", replace(PRESET, save_every=1))
     files = [
         weights(lab / "run" / "training_results" / f"model-{n}.pt") for n in range(1, 7)
     ]
@@ -115,27 +111,21 @@ def test_ema_is_the_average_it_claims_to_be(lab, monkeypatch):
     torch.testing.assert_close(files[-1]["ema"][f"ema_model.{name}"], average)
 
 
-def test_training_lowers_the_loss(lab, monkeypatch):
-    monkeypatch.setitem(
-        exercise3_train.PRESETS,
-        "small",
-        PRESET | {"steps": 120, "save_every": 40, "learning_rate": 5e-3},
-    )
-    train(lab, "run")
+def test_training_lowers_the_loss(lab):
+    train(lab, "run", replace(PRESET, steps=120, save_every=40, learning_rate=5e-3))
     text = (lab / "run" / "training_results" / "loss.csv").read_text().split()[1:]
     losses = [float(line.split(",")[1]) for line in text]
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_another_preset_does_not_overwrite(lab, monkeypatch):
+def test_another_preset_does_not_overwrite(lab):
     train(lab, "run")
     before = (lab / "run" / "training_results" / "model-1.pt").read_bytes()
-    other = PRESET | {"config": PRESET["config"] | {"dim": 16}}
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", other)
+    other = replace(PRESET, config=PRESET.config | {"dim": 16})
     with pytest.raises(UserError, match=r"another model .* --fresh"):
-        train(lab, "run")
+        train(lab, "run", other)
     assert (lab / "run" / "training_results" / "model-1.pt").read_bytes() == before
-    train(lab, "run", "--fresh")
+    train(lab, "run", other, fresh=True)
     kept = lab / "run" / "training_results" / "old-1"
     assert (kept / "model-1.pt").read_bytes() == before
     assert len((kept.parent / "loss.csv").read_text().split()) == 4  # a new curve
@@ -170,62 +160,32 @@ def test_flips_mirror_about_half_of_the_pictures():
     assert torch.equal(x_0[mirrored][0], x_0[~mirrored][0].flip(-1))
 
 
-def test_learning_rate_warms_up_and_decays(lab):
-    assert learning_rate(PRESET, 0, 100) == pytest.approx(0.5e-3)
-    assert learning_rate(PRESET, 50, 100) == pytest.approx(0.5e-3)
-    assert learning_rate(PRESET, 99, 100) == pytest.approx(1e-5)
-    assert learning_rate(PRESET | {"decays": False}, 99, 100) == 1e-3
+def test_learning_rate_warms_up_and_decays():
+    falling = {"warm_up": 2, "decays": True}
+    assert learning_rate(1e-3, 0, 100, **falling) == pytest.approx(0.5e-3)
+    assert learning_rate(1e-3, 50, 100, **falling) == pytest.approx(0.5e-3)
+    assert learning_rate(1e-3, 99, 100, **falling) == pytest.approx(1e-5)
+    assert learning_rate(1e-3, 99, 100, warm_up=2, decays=False) == 1e-3
 
 
-def test_lesson_preset_is_the_lessons_model():
-    lesson = exercise3_train.PRESETS["lesson"]
-    assert lesson["config"] == LESSON_CONFIG | {"objective": "pred_v"}
-    assert (lesson["batch_size"], lesson["learning_rate"]) == (32, 8e-5)
-    assert (lesson["steps"], lesson["save_every"]) == (500_000, 25_000)
-
-
-def test_verify_counts_and_shows_the_data(lab, capsys):
-    (lab / "pictures" / "broken.png").write_text("no picture")
-    main(["--verify", "--data", str(lab / "pictures")])
-    out = capsys.readouterr().out
-    assert "Found 13 images in dataset" in out and "broken.png" in out
-    grid = np.asarray(Image.open("training_samples_grid.png"))
-    assert grid.shape == (4 * (3 * 18 + 2), 4 * (3 * 18 + 2), 3)
-
-
-def test_too_few_pictures_say_what_to_do(lab, monkeypatch):
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"batch_size": 14})
+def test_too_few_pictures_say_what_to_do(lab):
     with pytest.raises(UserError, match=r"13 images are fewer than one batch of 14"):
-        train(lab, "run")
-
-
-def test_without_a_task_it_says_which_there_are(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([])
-    assert caught.value.code == 2
-    assert "--verify or --train" in capsys.readouterr().err
+        train(lab, "run", replace(PRESET, batch_size=14))
 
 
 def test_too_few_steps_do_not_become_everybodys_model(lab, capsys):
-    train(lab, "run", "--steps", "5")
+    train(lab, "run", steps=5)
     assert "too few" in capsys.readouterr().out
     assert not (lab / "run" / "models").exists()
     load_diffusion(lab / "run" / "training_results" / "model-3.pt", "cpu")
     assert "is hardly trained: expect noise" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("steps", ["0", "-5", "many"])
-def test_impossible_step_counts_are_refused(steps, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["--train", "--steps", steps])
-    assert caught.value.code == 2 and "--steps" in capsys.readouterr().err
-
-
 def test_a_diverged_run_stops_and_keeps_the_last_milestone(lab, monkeypatch):
-    train(lab, "run", "--steps", "2")
+    train(lab, "run", steps=2)
     milestone = lab / "run" / "training_results" / "model-1.pt"
     before = milestone.read_bytes()
-    monkeypatch.setattr(exercise3_train, "learning_rate", lambda *_: float("nan"))
+    monkeypatch.setattr(training, "learning_rate", lambda *_: float("nan"))
     with pytest.raises(UserError, match=r"loss is nan at step .* Lower the learning"):
         train(lab, "run")
     assert milestone.read_bytes() == before
@@ -234,7 +194,7 @@ def test_a_diverged_run_stops_and_keeps_the_last_milestone(lab, monkeypatch):
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
-    draw = exercise3_train.draw_batch
+    draw = training.draw_batch
     handler = signal.getsignal(name)
 
     def interrupting(images, step, *rest, **more):
@@ -242,7 +202,7 @@ def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
             signal.raise_signal(name)
         return draw(images, step, *rest, **more)
 
-    monkeypatch.setattr(exercise3_train, "draw_batch", interrupting)
+    monkeypatch.setattr(training, "draw_batch", interrupting)
     with pytest.raises(UserError, match=r"saved at step 3 of 6\. The same command"):
         train(lab, "run")
     results = lab / "run" / "training_results"
@@ -252,18 +212,18 @@ def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
 
 
 def test_out_of_memory_names_the_batch_size_to_try(lab, monkeypatch):
-    train(lab, "run", "--steps", "2")
-    draw = exercise3_train.draw_batch
+    train(lab, "run", steps=2)
+    draw = training.draw_batch
 
     def greedy(images, step, *rest, **more):
         if step == 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
         return draw(images, step, *rest, **more)
 
-    monkeypatch.setattr(exercise3_train, "draw_batch", greedy)
+    monkeypatch.setattr(training, "draw_batch", greedy)
     with pytest.raises(UserError, match=r"4 pictures a step\. Set .* to 2;"):
         train(lab, "run")
-    monkeypatch.setattr(exercise3_train, "draw_batch", draw)
+    monkeypatch.setattr(training, "draw_batch", draw)
     train(lab, "run")
     results = lab / "run" / "training_results"
     assert weights(results / "model-3.pt")["step"] == 6
@@ -272,11 +232,7 @@ def test_out_of_memory_names_the_batch_size_to_try(lab, monkeypatch):
 def test_a_new_run_can_begin_with_given_weights(lab):
     train(lab, "first")
     first = lab / "first" / "models" / "ddpm_african_fabrics.pt"
-    rate = exercise3_train.learning_rate
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exercise3_train, "learning_rate", lambda *_: 0.0)
-        train(lab, "second", "--start", str(first))
-    assert exercise3_train.learning_rate is rate
+    train(lab, "second", replace(PRESET, learning_rate=0.0), start=first)
     second = weights(lab / "second" / "training_results" / "model-3.pt")
     for name, tensor in weights(first)["ema"].items():
         assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
@@ -284,9 +240,9 @@ def test_a_new_run_can_begin_with_given_weights(lab):
 
 def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
     """The first loss of a run, computed again from the equations."""
-    train(lab, "run", "--steps", "1")
+    train(lab, "run", steps=1)
     torch.manual_seed(0)
-    diffusion = build(PRESET["config"])
+    diffusion = build(PRESET.config)
     images, _ = load_folder(lab / "pictures", 16)
     images = torch.from_numpy(images).permute(0, 3, 1, 2)
     x, t, noise = draw_batch(images, 0, 4, 50, flips=True)
@@ -299,61 +255,86 @@ def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
     assert float(line.split(",")[1]) == pytest.approx(loss, rel=0.01)  # bf16
 
 
+def call_counter(counts, at=None):
+    """A profiler that counts calls, and kills this process at the one numbered `at`."""
+
+    def count(frame, event, argument):
+        counts[0] += event in ("call", "c_call")
+        if counts[0] == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return count
+
+
+def train_until_killed(lab, steps, calls):
+    """Train on for some steps, then for some calls of whatever functions."""
+    draw, drawn = training.draw_batch, []
+
+    def counting(*args):
+        drawn.append(args)
+        if len(drawn) == steps:
+            sys.setprofile(call_counter([0], calls))
+        return draw(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "draw_batch", counting)
+        train(lab, "killed", replace(PRESET, steps=40))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab, monkeypatch):
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"steps": 30})
-    started = time.perf_counter()
-    train(lab, "whole")
-    whole = time.perf_counter() - started
+def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab):
+    """Moments are counted in calls, so that no machine is too fast or too slow."""
+    counts = [0]
+    sys.setprofile(call_counter(counts))
+    train(lab, "whole", replace(PRESET, steps=40))
+    sys.setprofile(None)
     results = lab / "killed" / "training_results"
     moments = random.Random(0)
     progress = []
     for _ in range(10):
+        steps = moments.randint(1, 5)
+        calls = moments.randint(1, counts[0] // 20)  # as many as two steps take
         child = os.fork()
         if child == 0:
-            train(lab, "killed")
+            train_until_killed(lab, steps, calls)
             os._exit(0)
-        time.sleep(whole * moments.uniform(0.05, 0.4))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         for path in results.glob("*"):
             if path.suffix == ".pt" and not path.name.startswith("."):
                 progress.append(weights(path)["step"])  # not one is cut short
             elif path.suffix == ".png" and not path.name.startswith("."):
                 Image.open(path).load()
     assert len(set(progress)) > 3
-    train(lab, "killed")
+    train(lab, "killed", replace(PRESET, steps=40))
     a, b = (
-        weights(lab / run / "training_results" / "model-15.pt")
+        weights(lab / run / "training_results" / "model-20.pt")
         for run in ("whole", "killed")
     )
-    for kind in ("model", "ema"):
-        for name, tensor in a[kind].items():
-            assert torch.equal(tensor, b[kind][name]), name
+    assert_same_weights(a, b)
     assert a["losses"] == b["losses"]
 
 
 LAUNCHED = """
-import sys
+from pathlib import Path
 import torch
-import exercise3_train, test_train
+from ddpm import training
+import test_training
 
 torch.set_num_threads(1)
-exercise3_train.PRESETS["small"] = test_train.PRESET
-exercise3_train.IMAGE_SIZE = 16
-exercise3_train.precision = lambda device: "no"
-exercise3_train.main(sys.argv[1:])
+training.precision = lambda device: "no"
+lab, out = Path({lab!r}), Path({out!r})
+training.train(test_training.PRESET, out, lab / "pictures", device="cpu", enough=6)
 """
 
 
 def test_two_processes_train_as_one(lab):
-    (lab / "launched.py").write_text(LAUNCHED)
     for processes in (1, 2):
+        text = LAUNCHED.format(lab=str(lab), out=str(lab / f"run{processes}"))
+        (lab / "launched.py").write_text(text)
         launch = (
             "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no "
-            f"--dynamo_backend no --num_processes {processes} launched.py "
-            f"--train --preset small --device cpu --data {lab / 'pictures'} "
-            f"--out {lab / f'run{processes}'}"
+            f"--dynamo_backend no --num_processes {processes} launched.py"
         )
         result = subprocess.run(
             [sys.executable, *launch.split()],
@@ -361,7 +342,9 @@ def test_two_processes_train_as_one(lab):
             text=True,
             env=os.environ
             | {
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                "PYTHONPATH": os.pathsep.join(
+                    map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "ddpm"))
+                ),
                 "OMP_NUM_THREADS": "1",
             },
         )
@@ -376,11 +359,10 @@ def test_two_processes_train_as_one(lab):
     assert two["losses"][0][1] == pytest.approx(one["losses"][0][1], rel=1e-4)
 
 
-def test_the_librarys_trainer_reads_ours_and_we_read_its(lab, monkeypatch):
+def test_the_librarys_trainer_reads_ours_and_we_read_its(lab):
     for i in range(100):  # the Trainer wants no fewer
         Image.new("RGB", (16, 16), (i, i, 0)).save(lab / "pictures" / f"more{i}.png")
-    config = PRESET["config"] | {"patch": 1, "dim_mults": (1, 2)}
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", PRESET | {"config": config})
+    config = PRESET.config | {"patch": 1, "dim_mults": (1, 2)}
     results = lab / "run" / "training_results"
     library = Trainer(
         GaussianDiffusion(
@@ -400,7 +382,7 @@ def test_the_librarys_trainer_reads_ours_and_we_read_its(lab, monkeypatch):
     library.train()
     library.save(1)
     AcceleratorState._reset_state(reset_partial_state=True)
-    train(lab, "run", "--steps", "4")  # from its step 2
+    train(lab, "run", replace(PRESET, config=config), steps=4)  # from its step 2
     ours = weights(results / "model-2.pt")
     assert ours["step"] == 4
     library.load(2)
@@ -416,7 +398,7 @@ def test_the_librarys_trainer_reads_ours_and_we_read_its(lab, monkeypatch):
 def test_a_full_disk_stops_it_with_the_last_milestone_intact(lab, capfd):
     import resource
 
-    train(lab, "run", "--steps", "2")
+    train(lab, "run", steps=2)
     milestone = lab / "run" / "training_results" / "model-1.pt"
     before = milestone.read_bytes()
     child = os.fork()
@@ -437,11 +419,41 @@ def test_a_full_disk_stops_it_with_the_last_milestone_intact(lab, capfd):
     assert weights(milestone.with_name("model-3.pt"))["step"] == 6
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_before_training(lab, capsys):
-    (lab / "file").touch()
-    with pytest.raises(SystemExit) as caught:
-        train(lab, "file")
-    assert caught.value.code == 2 and "--out" in capsys.readouterr().err
+# --- Knobs ------------------------------------------------------------------
+
+
+CHANGED = {
+    "batch_size": 5,
+    "gradient_accumulate": 2,
+    "learning_rate": 2e-3,
+    "steps": 8,
+    "ema_decay": 0.1,
+    "save_every": 3,
+    "num_samples": 4,
+    "warm_up": 5,
+    "decays": False,
+    "middle": True,
+}
+
+
+@pytest.mark.parametrize("knob", CHANGED)
+def test_every_knob_of_a_preset_is_read(knob, lab):
+    """Each changes what a run leaves behind."""
+    train(lab, "plain")
+    train(lab, "turned", replace(PRESET, **{knob: CHANGED[knob]}))
+    plain, turned = (lab / run / "training_results" for run in ("plain", "turned"))
+
+    def left(folder):
+        pictures = {p.name: Image.open(p).size for p in folder.glob("sample-*.png")}
+        newest = max(folder.glob("model-*.pt"), key=lambda p: weights(p)["step"])
+        ema = weights(newest)["ema"]["ema_model.model.init_conv.weight"]
+        return pictures, ema
+
+    (pictures, ema), (other_pictures, other_ema) = left(plain), left(turned)
+    assert pictures != other_pictures or not torch.equal(ema, other_ema)
+
+
+def test_results_that_cannot_be_written_to_are_named_before_training(lab):
     (lab / "run").mkdir()
     (lab / "run" / "training_results").touch()
     with pytest.raises(UserError, match=r"training_results: .* Give another folder"):

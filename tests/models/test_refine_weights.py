@@ -8,15 +8,17 @@ import pytest
 import torch
 from conftest import TINY
 
-from fabric_dataset import draw_textiles, pattern
-from fabric_diffusion import ROOT, UserError, build, load_diffusion, save_weights
+from ddpm.checkpoints import load_diffusion, save_weights
+from ddpm.dataset import draw_textiles, textiles
+from ddpm.files import ROOT, UserError
+from ddpm.network import build
 
 sys.path.append(str(ROOT / "models"))
 import refine_weights
 
 
 def images_of(count):
-    stack = np.stack([pattern(seed) for seed in range(count)])
+    stack = np.stack([textiles.pattern(seed) for seed in range(count)])
     images = torch.from_numpy(stack).permute(0, 3, 1, 2) / 127.5 - 1
     return images, (images.flatten(1), images.square().sum(dim=(1, 2, 3)))
 

@@ -3,7 +3,6 @@ import pytest
 import torch
 from PIL import Image
 
-import fabric_dataset
 from comparison import compare_generators, dcgan, measure_model, smoothness
 from comparison.classifier import (
     JUDGES,
@@ -22,8 +21,9 @@ from comparison.metrics import (
     shares,
     step_lengths,
 )
+from ddpm import discrete_textiles
+from ddpm.files import UserError
 from ddpm.textiles import FAMILIES, family, pattern
-from fabric_dataset import DataError
 from from_scratch import metrics as companion
 
 
@@ -141,7 +141,7 @@ def test_held_out_textiles_belong_to_the_families_named(textiles):
 def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
     monkeypatch.setattr(measure_model, "draw_textiles", lambda count: count)
     monkeypatch.setattr(
-        measure_model, "load_folder", lambda count: held_out(count, fabric_dataset)
+        measure_model, "load_folder", lambda count: held_out(count, discrete_textiles)
     )
     torch.manual_seed(0)
     measure_model.main(
@@ -251,7 +251,7 @@ def test_sets_without_a_name_are_refused(argument, capsys):
 
 
 def test_a_missing_folder_is_named():
-    with pytest.raises(DataError, match="nowhere is not a folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         compare_generators.main(["real=nowhere"])
 
 

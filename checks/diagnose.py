@@ -1,7 +1,7 @@
 """Why is my picture black, grey, noise or washed out? What is wrong with my weights?
 
-    python diagnose.py                 the weights that the exercises would take
-    python diagnose.py CHECKPOINT      others
+    python -m checks.diagnose                 the weights that the exercises would take
+    python -m checks.diagnose CHECKPOINT      others
 
 Known textiles are mixed with known noise and shown to the network. Which question do
 its answers fit: noise, v or picture? Under which schedule, for pixels of which range?
@@ -9,7 +9,6 @@ Then it denoises a few pictures, and these are looked at. Each finding comes wit
 remedy. Exit code 0: healthy, 1: something was found, 2: wrong usage.
 """
 
-import argparse
 import math
 import platform
 
@@ -20,19 +19,18 @@ from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
-from check_exercises import looks
-from fabric_dataset import pattern
-from fabric_diffusion import (
+from checks.student_files import looks
+from ddpm.checkpoints import (
     ENOUGH_STEPS,
-    denoise,
-    draw_noise,
     find_checkpoint,
     from_checkpoint,
-    pick_device,
     read_checkpoint,
-    run,
 )
-from generate_ddpm_morph import to_uint8
+from ddpm.command_line import run, script_parser
+from ddpm.dataset import textiles
+from ddpm.network import pick_device
+from ddpm.pictures import to_uint8
+from ddpm.sampling import denoise, draw_noise
 
 PICTURES = 4  # textiles to show, and pictures to draw
 LEVELS = (0.8, 0.5, 0.2, 0.05)  # shares of signal, alpha-bar, at which they are shown
@@ -65,7 +63,9 @@ def errors(diffusion, alpha_bar, value_range=RIGHT_RANGE):
     """
     device, size = diffusion.betas.device, diffusion.image_size[0]
     seeds = range(1_000_000, 1_000_000 + PICTURES)  # not among those trained on
-    cloths = torch.from_numpy(np.stack([pattern(seed) for seed in seeds])) / 255
+    cloths = (
+        torch.from_numpy(np.stack([textiles.pattern(seed) for seed in seeds])) / 255
+    )
     low, high = value_range
     x_0 = F.interpolate(cloths.permute(0, 3, 1, 2), size) * (high - low) + low
     x_0, noise = x_0.to(device), draw_noise(seeds, size).to(device)
@@ -73,10 +73,10 @@ def errors(diffusion, alpha_bar, value_range=RIGHT_RANGE):
     for a in LEVELS:
         t = (alpha_bar - a).abs().argmin().to(device).expand(PICTURES)
         signal, rest = math.sqrt(a), math.sqrt(1 - a)
-        answer = diffusion.model(signal * x_0 + rest * noise, t)
+        output = diffusion.model(signal * x_0 + rest * noise, t)
         targets = (noise, signal * noise - rest * x_0, x_0)
         for objective, target in zip(found, targets, strict=True):
-            error = (answer - target).square().mean() / target.var()
+            error = (output - target).square().mean() / target.var()
             found[objective] += error.item() / len(LEVELS)
     return found
 
@@ -92,8 +92,22 @@ def hypotheses(diffusion):
     found |= {("its own", value_range): own for value_range in RANGES}
     return {
         key: errors(diffusion, alpha_bar, key[1])
-        for key, alpha_bar in tqdm(found.items(), "Asking", disable=None)
+        for key, alpha_bar in tqdm(found.items(), "Trying", disable=None)
     }
+
+
+def best_fit(table):
+    """((schedule, range), objective) that leave the least error; the file's own, if
+    these are nearly perfect.
+    """
+
+    def order(hypothesis):
+        key, objective = hypothesis
+        error = table[key][objective]
+        is_own = key == ("its own", RIGHT_RANGE)
+        return max(error, NEARLY_PERFECT), not is_own, error
+
+    return min(((key, name) for key in table for name in table[key]), key=order)
 
 
 def fits(table, claimed):
@@ -102,14 +116,7 @@ def fits(table, claimed):
     table: of `hypotheses`. claimed: the objective that it is loaded with.
     """
     right = "its own", RIGHT_RANGE
-
-    def order(hypothesis):
-        key, objective = hypothesis
-        error = table[key][objective]
-        return max(error, NEARLY_PERFECT), key != right, error
-
-    pairs = ((key, objective) for key in table for objective in table[key])
-    (schedule, value_range), objective = min(pairs, key=order)
+    (schedule, value_range), objective = best_fit(table)
     error = table[schedule, value_range][objective]
     own = table[right][claimed]
     if not error < LOST:
@@ -185,7 +192,7 @@ def lagging(averaged, last):
         f"{ema:.2f}; of those trained last, {online:.2f}."
     )
     remedy = (
-        "Move the EMA after every step; train on, or lower EMA_DECAY. Until then, "
+        "Move the EMA after every step; train on, or lower ema_decay. Until then, "
         "delete 'ema' from the file, and those trained last are taken."
     )
     return [("EMA", text, remedy)]
@@ -217,13 +224,13 @@ def findings(checkpoint, path, device):
             f"It was trained for {step:,} steps. Under {ENOUGH_STEPS:,}, expect noise."
         )
         found.append(("too few steps", text, "Train on: it begins where it stopped."))
-    diffusion = asked = from_checkpoint(checkpoint, path).to(device)
+    diffusion = examined = from_checkpoint(checkpoint, path).to(device)
     if "ema" in checkpoint and "model" in checkpoint:
         without = {name: part for name, part in checkpoint.items() if name != "ema"}
         last = from_checkpoint(without, path).to(device)
         if late := lagging(diffusion, last):
-            found, asked = found + late, last
-    table = hypotheses(asked)
+            found, examined = found + late, last
+    table = hypotheses(examined)
     own = table["its own", RIGHT_RANGE]
     answers = ", ".join(f"{name} {error:.2f}" for name, error in own.items())
     print(f"Loaded as {diffusion.objective}. Error if its answers are {answers}")
@@ -251,13 +258,8 @@ def machine(device):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__, device=True)
     parser.add_argument("checkpoint", nargs="?", help="weights (as the exercises take)")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cuda, mps or cpu (auto)"
-    )
     args = parser.parse_args(argv)
     device, path = pick_device(args.device), find_checkpoint(args.checkpoint)
     machine(device)

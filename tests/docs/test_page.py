@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric_diffusion import ROOT
+from ddpm.files import ROOT
 
 pytest.importorskip("sphinx_design", reason="pip install -r docs/requirements.txt")
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -22,10 +22,13 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
-FROM_SCRATCH = ROOT.glob("from_scratch/*.rst")  # its parts, beside its README
+PLACES = ("*.rst", "*/README.rst", "docs/*.rst", "from_scratch/*.rst")  # as in conf.py
 PAGES = sorted(
-    str(path.relative_to(ROOT).with_suffix(".html"))
-    for path in {ROOT / "README.rst", *ROOT.glob("*/README.rst"), *FROM_SCRATCH}
+    {
+        str(path.relative_to(ROOT).with_suffix(".html"))
+        for place in PLACES
+        for path in ROOT.glob(place)
+    }
 )
 
 

@@ -10,23 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-import check_exercises
 import exercise1_generate
-import fabric_diffusion
-import generate_ddpm_morph
-from check_exercises import (
-    EXERCISE_2,
-    RESULT,
-    Off,
-    config_of,
-    judge,
-    looks,
-    main,
-    read_result,
-)
-from fabric_dataset import pattern
-from fabric_diffusion import ROOT
-from generate_ddpm_morph import save_gif, upscale
+from checks import folder as checks_folder
+from checks import student_code
+from checks.__main__ import main
+from checks.folder import EXERCISE_2, GOALS
+from checks.judge import judge
+from checks.student_code import RESULT, read_result
+from checks.student_files import NotDone, constants_of, looks
+from ddpm.dataset import textiles
+from ddpm.files import ROOT
+from ddpm.pictures import save_gif, upscale
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
 VALUES = "np.linspace(0, 1, num_frames)"
@@ -38,13 +32,13 @@ def filled(values=VALUES, blended=LERP, header=""):
     return header + text.replace("    blended = ...", f"    blended = {blended}")
 
 
-def textiles(count):
-    images = np.stack([pattern(seed) for seed in range(count)])
+def cloths(count):
+    images = np.stack([textiles.pattern(seed) for seed in range(count)])
     return torch.from_numpy(images).permute(0, 3, 1, 2) / 255
 
 
 def morph(path, frames=20, fps=8):
-    a, b = textiles(2)
+    a, b = cloths(2)
     t = torch.linspace(0, 1, frames).reshape(-1, 1, 1, 1)
     save_gif(upscale(a + t * (b - a), 4), path, fps)
 
@@ -58,11 +52,11 @@ def finished(tmp_path_factory):
         stub.image_size = (64, 64)
         patch.setattr(exercise1_generate, "load_diffusion", lambda *_: stub)
         patch.setattr(
-            exercise1_generate, "denoise", lambda _, noise, *__: textiles(len(noise))
+            exercise1_generate, "denoise", lambda _, noise, *__: cloths(len(noise))
         )
         patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
         exercise1_generate.main(["--out", str(folder)])
-    for name in itertools.chain(*check_exercises.GOALS.values()):
+    for name in itertools.chain(*GOALS.values()):
         if name.endswith(".png"):
             shutil.copy(ROOT / "visuals" / name, folder)
     morph(folder / "exercise2_denoising.gif")
@@ -85,7 +79,7 @@ def unchecked(monkeypatch):
     """Without running Exercise 3: what a right one would give."""
     found = {"todo_1": "", "todo_2": "", "path": "lerp", "morph": ""}
     found |= {"frames": 20, "seconds": 2.5}
-    monkeypatch.setattr(check_exercises, "run_student", lambda path: found)
+    monkeypatch.setattr(checks_folder, "run_student", lambda path: found)
     return found
 
 
@@ -100,7 +94,7 @@ def says(folder, capsys, *flags):
 
 
 def test_the_lessons_config_is_that_of_the_exercise():
-    config = config_of(ROOT / "exercise2_explore.py")
+    config = constants_of(ROOT / "exercise2_explore.py")
     assert {k: v for k, v in config.items() if k.isupper()} == EXERCISE_2
 
 
@@ -136,7 +130,7 @@ def test_the_readmes_grid_is_recognised(student, unchecked, capsys):
         student / "exercise1_output.png",
     )
     for i in range(16):
-        Image.fromarray(pattern(i)).save(
+        Image.fromarray(textiles.pattern(i)).save(
             student / "generated_samples" / f"fabric_{i:04d}.png"
         )
     found, _ = says(student, capsys)
@@ -180,7 +174,7 @@ def cut_short(name):
 
 
 def still(folder):
-    image = upscale(textiles(1), 4)
+    image = upscale(cloths(1), 4)
     save_gif(torch.cat([image, image + 0.002]), folder / "my_morph.gif", 8)
 
 
@@ -191,8 +185,8 @@ def still(folder):
         (lambda f: shutil.rmtree(f / "generated_samples"), "exercise1_output.png", "not all there"),
         (lambda f: (f / "generated_samples/fabric_0004.png").unlink(), "exercise1_output.png", "not the grid"),
         (lambda f: (f / "generated_samples/fabric_0001.png").unlink(), "exercise1_output.png", "not all there"),
-        (spoil_noise, "exercise1_output.png", "is noise.*diagnose.py"),
-        (spoil_black, "exercise1_output.png", "is black.*diagnose.py"),
+        (spoil_noise, "exercise1_output.png", "is noise.*checks.diagnose"),
+        (spoil_black, "exercise1_output.png", "is black.*checks.diagnose"),
         (cut_short("exercise2_seeds.png"), "Goal 3", "exercise2_seeds.png cannot be read"),
         (lambda f: Image.new("RGB", (99, 99)).save(f / "exercise2_samplers.png"), "Goal 5", "shows nothing"),
         (lambda f: (f / "exercise2_explore.py").write_bytes(b"# \xe9\nSEED = 1\n"), "CONFIG", "Python cannot read exercise2_explore.py"),
@@ -218,7 +212,7 @@ def test_what_is_off_is_named_and_the_rest_is_done(
 
 
 def test_a_blink_that_pillow_merges_is_no_missing_frame(student, unchecked, capsys):
-    a, b = upscale(textiles(2), 4)
+    a, b = upscale(cloths(2), 4)
     save_gif(torch.stack(10 * [a] + 10 * [b]), student / "my_morph.gif", 8)
     found, code = says(student, capsys)
     assert code == 0 and found["my_morph.gif"][1] == "2 frames in 2.5 s."
@@ -228,7 +222,7 @@ def test_a_blink_that_pillow_merges_is_no_missing_frame(student, unchecked, caps
     ("seeds", "word"), [(range(40), ""), ([11], ""), (range(8), "washed out")]
 )
 def test_looks_at_textiles(seeds, word):
-    images = np.stack([pattern(seed) for seed in seeds]).astype(float)
+    images = np.stack([textiles.pattern(seed) for seed in seeds]).astype(float)
     if word:
         images = 128 + 0.2 * (images - 128)
     assert looks(images) == word
@@ -238,20 +232,14 @@ def test_looks_at_textiles(seeds, word):
 
 
 @pytest.fixture
-def trying(tmp_path, monkeypatch):
+def trying(tmp_path):
     """Judge a text as exercise3_morph.py, in this process."""
 
     def run(text):
-        for module, name in (
-            (fabric_diffusion, "load_diffusion"),
-            (fabric_diffusion, "denoise"),
-            (generate_ddpm_morph, "upscale"),
-            (generate_ddpm_morph, "save_gif"),
-        ):
-            monkeypatch.setattr(module, name, getattr(module, name))
-        path = tmp_path / "exercise3_morph.py"
+        path, home = tmp_path / "exercise3_morph.py", tmp_path / "home"
+        home.mkdir()
         path.write_text(text, "utf-8")
-        found = judge(path)
+        found = judge(path, home)
         assert json.dumps(found) and not list(tmp_path.glob("*.gif"))
         return found
 
@@ -331,7 +319,7 @@ print("x" * 10**8); sys.stderr.write("x" * 10**8)
 )
 def test_a_result_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "result").write_text(text, "utf-8", "surrogateescape")
-    with pytest.raises(Off, match="Your code ended Python"):
+    with pytest.raises(NotDone, match="Your code ended Python"):
         read_result(tmp_path / "result", tmp_path / "no_watchdog")
 
 
@@ -341,7 +329,7 @@ def test_a_result_is_made_of_the_types_it_should_have(tmp_path):
     found = read_result(tmp_path / "result", tmp_path / "no_watchdog")
     assert {name: type(value) for name, value in found.items()} == RESULT
     (tmp_path / "result").write_text(json.dumps(good | {"seconds": "long"}))
-    with pytest.raises(Off):
+    with pytest.raises(NotDone):
         read_result(tmp_path / "result", tmp_path / "no_watchdog")
 
 
@@ -370,7 +358,7 @@ def a_class(finished, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
 def test_a_class(a_class, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(check_exercises, "TIME_LIMIT", 3)
+    monkeypatch.setattr(student_code, "TIME_LIMIT", 3)
     monkeypatch.setenv("GRADERS_SECRET", "42")
     with pytest.raises(SystemExit) as caught:
         main(["--class", str(a_class), "--json", "--out", str(tmp_path / "out")])
@@ -405,7 +393,9 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
         pixels = np.asarray(sheet.convert("RGB"))
     first, last = pixels[16:80, 16:80], pixels[16:80, 16 + 4 * 66 : 80 + 4 * 66]
     for tile, seed in ((first, 0), (last, 1)):
-        assert np.abs(tile - pattern(seed).astype(float)).mean() < 12  # a GIF's palette
+        assert (
+            np.abs(tile - textiles.pattern(seed).astype(float)).mean() < 12
+        )  # a GIF's palette
 
 
 @pytest.mark.parametrize(

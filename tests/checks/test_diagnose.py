@@ -8,18 +8,13 @@ import torch.nn.functional as F
 from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion
 
-import diagnose
-from diagnose import RIGHT_RANGE, SCHEDULES, drawn, fits, hypotheses, main
-from fabric_dataset import pattern
-from fabric_diffusion import (
-    EMBEDDED_WEIGHTS,
-    LESSON_CONFIG,
-    UserError,
-    build,
-    draw_noise,
-    from_checkpoint,
-    read_checkpoint,
-)
+from checks import diagnose
+from checks.diagnose import RIGHT_RANGE, SCHEDULES, drawn, fits, hypotheses, main
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, from_checkpoint, read_checkpoint
+from ddpm.dataset import textiles
+from ddpm.files import UserError
+from ddpm.network import LESSON_CONFIG, build
+from ddpm.sampling import draw_noise
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +39,7 @@ class BestNetwork(torch.nn.Module):
 
     def __init__(self, objective, schedule, value_range):
         super().__init__()
-        images = np.stack([pattern(1_000_000 + i) for i in range(12)])
+        images = np.stack([textiles.pattern(1_000_000 + i) for i in range(12)])
         low, high = value_range
         x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
         self.data = x * (high - low) + low  # (12, 3, 64, 64)

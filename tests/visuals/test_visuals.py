@@ -1,7 +1,8 @@
 """The figures of the lesson page: all there, drawn from what is there now, and right."""
 
+import json
 import math
-import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -9,20 +10,22 @@ import pytest
 import torch
 from PIL import Image
 
-from fabric_diffusion import EMBEDDED_WEIGHTS, ROOT, load_diffusion, read_checkpoint
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
+from ddpm.files import ROOT
 
 VISUALS = ROOT / "visuals"
-sys.path.append(str(VISUALS))
 with matplotlib.rc_context():  # the other tests keep matplotlib's own settings
-    import ddim_step_skipping
-    import draw_all
-    import lerp_and_slerp
-    import noise_schedule_comparison
-    import objective_comparison
-    import single_denoising_step
-    import style
-    import training_vs_sampling
-    import unet_architecture_diagram
+    from visuals import (
+        ddim_step_skipping,
+        draw_all,
+        lerp_and_slerp,
+        noise_schedule_comparison,
+        objective_comparison,
+        single_denoising_step,
+        style,
+        training_vs_sampling,
+        unet_architecture_diagram,
+    )
 
 # What the exercises and the morph write lies there, too, and has tests of its own.
 WRITTEN_ELSEWHERE = "".join(p.read_text("utf-8") for p in ROOT.glob("*.py"))
@@ -31,6 +34,9 @@ PICTURES = {
     for path in VISUALS.iterdir()
     if path.suffix in (".png", ".gif") and path.name not in WRITTEN_ELSEWHERE
 }
+
+
+TEXTILES = Path(draw_all.textiles.__file__).name
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def embedded():
 
 
 def test_every_script_has_its_picture_and_every_picture_its_script():
-    scripts = {p.stem for p in VISUALS.glob("*.py")} - {"style", "draw_all"}
+    scripts = {p.stem for p in VISUALS.glob("*.py")} - {"__init__", "draw_all", "style"}
     assert {p.stem for p in PICTURES} == scripts and len(PICTURES) == len(scripts)
     assert {p.stem for p in draw_all.FIGURES} == scripts
 
@@ -50,7 +56,6 @@ def test_every_script_has_its_picture_and_every_picture_its_script():
 @pytest.mark.parametrize("path", sorted(PICTURES), ids=lambda path: path.stem)
 def test_picture_is_up_to_date_and_fit_for_the_page(path):
     with Image.open(path) as image:
-        comment = image.info.get("Comment") or image.info["comment"].decode()
         width, height = image.size
         for corner in [(0, 0), (width - 1, 0), (0, height - 1)]:
             assert image.convert("RGBA").getpixel(corner) == (255, 255, 255, 255)
@@ -61,37 +66,34 @@ def test_picture_is_up_to_date_and_fit_for_the_page(path):
             assert image.n_frames >= 20 and image.info["loop"] == 0
             image.seek(image.n_frames - 1)
             assert image.info["duration"] == 2000
-    script = path.with_suffix(".py")
-    assert comment == style.fingerprint(script), "run python visuals/draw_all.py"
-    assert style.is_current(script) and style.picture_of(script) == path
+    manifest = json.loads(draw_all.MANIFEST.read_text())
+    drawn_from = draw_all.inputs(path.with_suffix(".py"))
+    assert manifest[path.stem] == drawn_from, "run python -m visuals.draw_all"
 
 
 # --- Telling which are out of date ------------------------------------------
 
 
-def test_fingerprint_follows_code_and_weights_but_no_prose(tmp_path, monkeypatch):
+def test_inputs_follow_script_textiles_and_weights(tmp_path, monkeypatch):
     script, weights = tmp_path / "a.py", tmp_path / "weights.pt"
-    monkeypatch.setattr(style, "EMBEDDED_WEIGHTS", weights)
+    monkeypatch.setitem(draw_all.USED, "EMBEDDED_WEIGHTS", weights)
     weights.write_bytes(b"one")
 
-    def fingerprint(text):
+    def inputs(text):
         script.write_bytes(text.encode())
-        return style.fingerprint(script)
+        return draw_all.inputs(script)
 
-    text = '"""What."""\nfrom style import EMBEDDED_WEIGHTS\n# why\nN = "#fff"\n'
-    first = fingerprint(text)
-    assert fingerprint(text.replace("\n", "\r\n")) == first
-    assert (
-        fingerprint(text.replace("What", "What\nelse").replace("why", "how")) == first
-    )
-    assert fingerprint(text.replace("#fff", "#eee")) != first
-    assert {"style.py", "fabric_diffusion.py"} <= {p.name for p in style.inputs(script)}
-    fingerprint(text)
+    text = "from visuals.style import cloth\nfrom x import EMBEDDED_WEIGHTS\n"
+    first = inputs(text)
+    assert inputs(text.replace("\n", "\r\n")) == first
+    assert inputs(text + "N = 1\n") != first
+    assert first.keys() == {"a.py", "style.py", "weights.pt", TEXTILES}
+    inputs(text)
     weights.write_bytes(b"two")
-    assert style.fingerprint(script) != first
-    plain = fingerprint(text.replace("EMBEDDED_WEIGHTS", "WIDTH"))
+    assert draw_all.inputs(script) != first
+    plain = inputs(text.replace("EMBEDDED_WEIGHTS", "WIDTH"))
     weights.write_bytes(b"three")
-    assert style.fingerprint(script) == plain
+    assert draw_all.inputs(script) == plain
 
 
 @pytest.mark.parametrize("kind", ["png", "gif"])
@@ -100,32 +102,37 @@ def test_only_what_is_out_of_date_is_drawn(tmp_path, monkeypatch, capsys, kind):
     ending = {
         "png": "save(figure, __file__)\n",
         "gif": "pictures = [frame(figure)]\n"
-        "axes.plot([1, 2], [1, 1])\n"
-        "save_film([*pictures, frame(figure)], __file__, 100)\n",
+        "    axes.plot([1, 2], [1, 1])\n"
+        "    save_film([*pictures, frame(figure)], __file__, 100)\n",
     }
     script.write_text(
-        "from style import *\nfigure, axes = sheet(2, 'Title', 20)\n" + ending[kind]
+        "from visuals.style import *\n\ndef draw():\n"
+        "    figure, axes = sheet(2, 'Title', 20)\n    " + ending[kind]
     )
     monkeypatch.setattr(draw_all, "FIGURES", [script])
+    monkeypatch.setattr(draw_all, "MANIFEST", tmp_path / "manifest.json")
     asked = []
-    for other in (draw_all.exercise2_explore, draw_all.generate_ddpm_morph):
-        monkeypatch.setattr(other, "main", asked.append)
+    monkeypatch.setattr(
+        draw_all.subprocess, "run", lambda command, check: asked.append(command)
+    )
     told = []
     for arguments in ([], [], ["--all"]):
         draw_all.main(arguments)
         told.append(capsys.readouterr().out)
-    assert told[0].startswith(f"a.{kind}: 140 x 40, ") and "drawn in" in told[2]
-    assert told[1] == f"a.{kind}: up to date\n"
-    assert [a[:2] for a in asked] == 2 * [["--out", str(VISUALS)]]
+    assert "a: drawn in" in told[0] and "drawn in" in told[2]
+    assert told[1] == "a: up to date\n"
+    assert [a[2:4] for a in asked] == 2 * [["--out", VISUALS]]
+    assert all(command[1].is_file() for command in asked)
     script.write_text(script.read_text().replace("Title", "Other"))
     draw_all.main([])
     assert "drawn in" in capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a.py", f"a.{kind}"])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"a.py", f"a.{kind}", "manifest.json"}
+    with Image.open(tmp_path / f"a.{kind}") as image:
+        assert image.size == (140, 40)
 
 
 def test_film_keeps_flat_colours_and_lasts_as_told(tmp_path):
-    script = tmp_path / "a.py"
-    script.write_text("save_film")
     rng = np.random.default_rng(0)
     frames = []
     for i in range(4):
@@ -133,7 +140,7 @@ def test_film_keeps_flat_colours_and_lasts_as_told(tmp_path):
         pixels[:20] = 255
         pixels[:20, : 10 * (i + 1)] = (0, 114, 178)
         frames.append(Image.fromarray(pixels))
-    style.save_film(frames, script, 80)
+    style.save_film(frames, tmp_path / "a.py", 80)
     durations = []
     with Image.open(tmp_path / "a.gif") as film:
         for i in range(film.n_frames):

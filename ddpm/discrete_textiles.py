@@ -1,77 +1,20 @@
-"""The data: procedural textiles, and any folder of pictures.
-
-The lesson's own data set, 1,059 photographs of African fabrics, cannot be
-shipped. In its place stand 1,059 drawn cloths, each determined by its seed:
+"""The textiles of the embedded weights: eight families, chosen from short lists.
 
     pattern(seed)  -> (64, 64, 3) uint8      family(seed) -> "kente", ...
 
-They are studies after eight real techniques, simplified to 64 pixels, and no
-substitute for the cloths themselves. `FAMILIES` names each with a reference.
-All lie straight on the loom: a slant blurs every edge in its own way, and a small
-model spends its strength on learning that.
-Every drawing is made on a grid four times finer and averaged down. Only sums,
-products, square roots and comparisons are used, so that a seed gives the same
+Studies after eight real techniques, simplified to 64 pixels, and no substitute for
+the cloths themselves. `FAMILIES` names each with a reference. All lie straight on the
+loom: a slant blurs every edge in its own way, and a small model spends its strength on
+learning that. Every drawing is made on a grid four times finer and averaged down. Only
+sums, products, square roots and comparisons are used, so that a seed gives the same
 bytes on every machine.
-
-`draw_textiles` puts them into a folder, and `load_folder` reads that or any other
-folder of pictures.
 """
 
-import hashlib
-import json
-import os
-import shutil
-from pathlib import Path
-
 import numpy as np
-from PIL import Image, ImageOps
-from tqdm import tqdm
 
-DATA = Path(__file__).resolve().parent / "data"  # drawn on first use, not in git
-COUNT = 1059  # pictures in the lesson's data set
-# SHA-256 of the pixels of those 1,059, in order of their seeds.
-SHA256 = "bd867b3d594c2810d44d84eab5700aeb52e03841ccb181f97cff66be81cc8bce"
+from ddpm.textiles import FAMILIES, FINE, SIZE, family
 
-SIZE = 64  # pixels a side of a finished picture
-FINE = 4  # supersampling: 4 x 4 fine samples are averaged into one pixel
-
-FAMILIES = {
-    "kente": (
-        "Asante and Ewe strip weaving, Ghana: narrow strips sewn side by side, "
-        "warp stripes alternating with blocks of weft. "
-        "Ross (1998), Wrapped in Pride: Ghanaian Kente and African American Identity."
-    ),
-    "bogolanfini": (
-        "Bamana mud cloth, Mali: pale bands of signs left free on a dark ground. "
-        "Rovine (2001), Bogolan: Shaping Culture through Cloth in Contemporary Mali."
-    ),
-    "adire": (
-        "Yoruba indigo resist, Nigeria: squares of tied rings and painted leaves. "
-        "Barbour and Simmonds (1971), Adire Cloth in Nigeria."
-    ),
-    "wax_print": (
-        "Wax-resist factory print, West Africa: roundels on a saturated ground. "
-        "Picton (1995), The Art of African Textiles: Technology, Tradition and Lurex."
-    ),
-    "kuba": (
-        "Kuba cut-pile raffia, Congo: interlaced lozenges in tan and black. "
-        "Adams (1978), Kuba Embroidered Cloth, African Arts 12(1)."
-    ),
-    "khasa": (
-        "Peul wool blanket, Mali: weft-faced chevrons across the strips. "
-        "Imperato (1973), Wool Blankets of the Peul of Mali, African Arts 6(3)."
-    ),
-    "pelete_bite": (
-        "Kalabari cut-thread cloth, Nigeria: madras plaid with threads cut out. "
-        "Erekosima and Eicher (1981), Kalabari Cut-Thread and Pulled-Thread Cloth, "
-        "African Arts 14(2)."
-    ),
-    "shweshwe": (
-        "Discharge-printed blueprint, South Africa: white dots on indigo or brown. "
-        "Leeb-du Toit (2017), isiShweshwe: A History of the Indigenisation of "
-        "Blueprint in Southern Africa."
-    ),
-}
+__all__ = ["FAMILIES", "family", "pattern"]
 
 
 def _wave(u):
@@ -424,11 +367,6 @@ PLAIN = 1.0 - 2.0 * ((_row + _col) % 2)  # over one, under one
 PILE = 1.0 - ((_row + 2 * (_col % 2)) % 4) / 1.5  # staggered tufts
 
 
-def family(seed):
-    """Name of the family that `pattern(seed)` belongs to, a key of FAMILIES."""
-    return list(FAMILIES)[seed % len(FAMILIES)]
-
-
 def pattern(seed):
     """Draw one cloth: (64, 64, 3) uint8 RGB, the same bytes for the same seed."""
     rng = np.random.default_rng(seed)
@@ -446,89 +384,3 @@ def pattern(seed):
     ramp = (np.arange(SIZE) + 0.5) / SIZE - 0.5
     light = 1 + 0.05 * weave + wear[0] * ramp[:, None] + wear[1] * ramp[None, :]
     return np.clip(np.rint(cloth * light[..., None]), 0, 255).astype(np.uint8)
-
-
-# --- Sources: the textiles on disk, and any folder of pictures --------------
-
-
-class DataError(SystemExit):
-    """No usable pictures. Uncaught, it prints its sentence and exits with code 1."""
-
-
-def draw_textiles(count=COUNT, data=DATA):
-    """The folder that holds the cloths of seeds 0 to count - 1, drawn if need be.
-
-    PNG files named by seed and family, beside a manifest.json with the count, the
-    pictures of each family and a SHA-256 of all pixels. Drawing takes about 10
-    seconds a thousand, once. An interrupted drawing leaves no such folder.
-    """
-    folder = Path(data) / f"textiles_{SHA256[:8]}_{count}"
-    if folder.is_dir():
-        return folder
-    partial = folder.with_name(folder.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise DataError(f"Cannot draw textiles: {partial}: {error.strerror}.") from None
-    digest, families = hashlib.sha256(), dict.fromkeys(FAMILIES, 0)
-    for seed in tqdm(range(count), desc="Drawing textiles", disable=None):
-        image, name = pattern(seed), family(seed)
-        Image.fromarray(image).save(partial / f"{seed:06d}_{name}.png")
-        digest.update(image.tobytes())
-        families[name] += 1
-    manifest = {"count": count, "families": families, "sha256": digest.hexdigest()}
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2))
-    os.replace(partial, folder)
-    return folder
-
-
-def load_folder(folder, size=SIZE):
-    """Every picture below `folder`: ((N, size, size, 3) uint8, skipped).
-
-    Any format, mode and size that Pillow opens, any case of extension: turned
-    upright, laid on white, cut to the middle square and resized. `skipped` lists
-    (path, reason) of pictures that could not be read. Hidden files and folders are
-    passed over.
-    Raises DataError where there is no such folder or not one picture in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder. Give one with pictures in it.")
-    Image.init()
-    known = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN}
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in known
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    images, skipped = [], []
-    for path in tqdm(paths, desc="Reading pictures", disable=None):
-        try:
-            images.append(_read(path, size))
-        # Pillow's decoders raise nearly anything on a broken file.
-        except Exception as error:
-            skipped.append((path, str(error) or type(error).__name__))
-    if not images:
-        broken = f" ({len(skipped)} could not be read)" if skipped else ""
-        raise DataError(
-            f"No readable picture in {folder}{broken}. Put JPEG, PNG or other picture "
-            "files into it, in subfolders if you like."
-        )
-    return np.stack(images), skipped
-
-
-def _read(path, size):
-    with Image.open(path) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode[0] in "IF":  # 16 or 32 bits a pixel: Pillow would clip at 255
-            grey = np.asarray(image, float)
-            top = 65535 if image.mode[0] == "I" else max(grey.max(), 1e-9)
-            image = Image.fromarray(np.uint8(np.clip(grey / top, 0, 1) * 255))
-        if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa"):
-            image = image.convert("RGBA")
-            paper = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(paper, image)
-        image = image.convert("RGB")
-        return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS))

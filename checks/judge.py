@@ -1,0 +1,133 @@
+"""Exercise 3: is a student's code right, whatever it looks like?
+
+What runs here is that code, in a process that `student_code` has started for it.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+
+from checks import todos
+from checks.student_files import LARGEST_FILE, NotDone, frames_of, plain
+from ddpm.checkpoints import save_weights
+from ddpm.files import UserError
+from ddpm.network import LESSON_CONFIG, build
+from ddpm.pictures import lerp, slerp
+from ddpm.sampling import draw_noise
+
+MEMORY_LIMIT = 4 * 2**30  # bytes, where the system can limit them
+
+# A model that draws nothing, in no time.
+TINY = LESSON_CONFIG | {
+    "dim": 8,
+    "dim_mults": (1,),
+    "full_attn": (False,),
+    "patch": 8,
+}
+
+
+def child(path, result, watchdog, limit):
+    """Limit what can be limited, judge, and write it down."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on all systems
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    sys.argv = [path]
+    with open(watchdog, "w") as trace:
+        # Its thread needs no GIL: it ends what no exception could.
+        faulthandler.dump_traceback_later(float(limit), exit=True, file=trace)
+        found = json.dumps(judge(Path(path), Path(result).parent))
+        faulthandler.cancel_dump_traceback_later()
+    Path(result).write_text(found)
+    os._exit(0)  # threads that the student's code has left do not hold us up
+
+
+def judge(path, home):
+    """Try a student's exercise3_morph.py: a dict as RESULT describes.
+
+    home: a folder in which it may draw its morph, with a model that draws nothing.
+    """
+    found = {"path": "", "morph": "", "frames": 0, "seconds": 0}
+    student, complaint = attempt(module_of, path)
+    if complaint:
+        return found | dict.fromkeys(("todo_1", "todo_2", "morph"), complaint)
+    _, found["todo_1"] = attempt(try_values, student)
+    name, found["todo_2"] = attempt(try_blend, student)
+    found["path"] = name or ""
+    length, found["morph"] = attempt(try_main, student, home)
+    if length:
+        found["frames"], found["seconds"] = length
+    return found
+
+
+def attempt(function, *args):
+    """(what it returns, complaint); one of both is None or empty."""
+    try:
+        return function(*args), ""
+    except (UserError, NotDone) as error:
+        return None, plain(error)
+    except SystemExit:
+        return None, "It ends Python."
+    except BaseException as error:  # whatever a student may write
+        return None, plain(f"It stops with {type(error).__name__}: {error}")
+
+
+def module_of(path):
+    """A script, run from its source alone as a module that is not __main__."""
+    module = types.ModuleType("exercise3_morph")
+    module.__file__ = str(path)
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    return module
+
+
+def functions_of(student):
+    """The student's blend_values and blend."""
+    for name in ("blend_values", "blend"):
+        if not isinstance(getattr(student, name, None), types.FunctionType):
+            raise NotDone(f"The function {name} is missing: take the lesson's file.")
+    return student.blend_values, student.blend
+
+
+def try_values(student):
+    blend_values, _ = functions_of(student)
+    values = todos.check_values(blend_values, student.NUM_FRAMES)
+    if not (np.diff(values) > 0).all():
+        raise NotDone("TODO 1 stands still or turns back: use np.linspace.")
+
+
+def try_blend(student):
+    """Name of the path that TODO 2 takes, told from what it makes of two noises."""
+    _, blend = functions_of(student)
+    todos.check_blend(blend)
+    a, b = draw_noise([1]), draw_noise([2])
+    blended = {t: blend(t, a.clone(), b.clone()) for t in (0.25, 0.5, 0.75)}
+    for path in (lerp, slerp):
+        apart = [(x - path(t, a, b)).norm() / a.norm() for t, x in blended.items()]
+        if max(apart) < 0.02:
+            return path.__name__
+    basis = np.stack([a.flatten().numpy(), b.flatten().numpy()], axis=1)
+    early = blended[0.25].flatten().numpy()
+    of_a, of_b = np.linalg.lstsq(basis, early, rcond=None)[0]
+    raise NotDone(
+        f"TODO 2 is neither lerp nor slerp. At t = 0.25 it weighs A with {of_a:.2f}, "
+        f"B with {of_b:.2f}; lerp takes 0.75 and 0.25, slerp 0.92 and 0.38."
+    )
+
+
+def try_main(student, home):
+    """(frames, seconds) of the morph that the script draws with a model like none."""
+    model = home / "tiny.pt"
+    save_weights(build(TINY), TINY, 0, model)
+    flags = ["--device", "cpu", "--steps", "1", "--checkpoint", str(model)]
+    student.main([*flags, "--out", str(home)])
+    if not (home / "my_morph.gif").exists():
+        raise NotDone("Its main() saves no morph: take it from the lesson's file.")
+    frames, seconds = frames_of(home / "my_morph.gif", "run exercise3_morph.py")
+    return len(frames), seconds

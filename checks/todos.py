@@ -1,0 +1,76 @@
+"""The two TODOs of Exercise 3, tried on small things: what is open, what is off."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ddpm.files import UserError
+from ddpm.sampling import draw_noise
+
+
+def check(blend_values, blend, num_frames):
+    """The blend values (num_frames,) if both TODOs are right; UserError if not."""
+    values = check_values(blend_values, num_frames)
+    check_blend(blend)
+    return values
+
+
+def hint(number, function, text):
+    """A UserError that says where TODO `number` is, and what is wrong with it."""
+    code = function.__code__
+    place = f"{Path(code.co_filename).name}, from line {code.co_firstlineno}"
+    return UserError(f"TODO {number} ({place}) {text}")
+
+
+def attempt(number, function, *arguments):
+    """What a student's function gives; UserError if it stops or is still open."""
+    try:
+        result = function(*arguments)
+    except Exception as error:  # whatever a student may write
+        reason = f"{type(error).__name__}: {error}"
+        raise hint(number, function, f"stops with {reason}.") from None
+    if result is ...:
+        text = "is still open: put your code in place of the dots."
+        raise hint(number, function, text)
+    return result
+
+
+def check_values(blend_values, num_frames):
+    """TODO 1: num_frames numbers from 0 to 1."""
+    values = attempt(1, blend_values, num_frames)
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        text = "must give numbers: an array from np.linspace."
+        raise hint(1, blend_values, text) from None
+    if values.shape != (num_frames,):
+        text = (
+            f"has shape {values.shape}; it needs one number a frame: ({num_frames},)."
+        )
+        raise hint(1, blend_values, text)
+    if not np.allclose(values[[0, -1]], [0, 1]):
+        text = f"runs from {values[0]:g} to {values[-1]:g}; it should run from 0 to 1."
+        raise hint(1, blend_values, text)
+    return values
+
+
+def check_blend(blend):
+    """TODO 2: the first noise at t = 0, the second at t = 1."""
+    a, b = draw_noise([1], 8), draw_noise([2], 8)
+    for t, end, name in ((0.0, a, "A"), (1.0, b, "B")):
+        blended = attempt(2, blend, t, a.clone(), b.clone())
+        if not isinstance(blended, torch.Tensor):
+            kind = type(blended).__name__
+            text = f"gives a {kind}; it should give a tensor, as the noise is."
+            raise hint(2, blend, text)
+        if blended.shape != a.shape:
+            text = f"gives shape {tuple(blended.shape)}; it should keep the noise's, "
+            raise hint(2, blend, f"{text}{tuple(a.shape)} in this check.")
+        if torch.allclose(blended.float(), -end, atol=1e-5):
+            raise hint(2, blend, f"gives minus {name} at t = {t:g}: add the two.")
+        if not torch.allclose(blended.float(), end, atol=1e-5):
+            text = (
+                f"does not give noise {name} at t = {t:g}. Which one has weight 1 - t?"
+            )
+            raise hint(2, blend, text)

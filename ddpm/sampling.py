@@ -1,0 +1,174 @@
+"""Sampling: noise, the steps from noise to picture, and the walk of all of them."""
+
+import itertools
+import math
+
+import torch
+from tqdm import tqdm
+
+from ddpm.files import UserError
+
+
+def draw_noise(seeds, image_size=64):
+    """Standard normal noise, one seed a picture: (len(seeds), 3, H, W) on the CPU.
+
+    A seed names a picture: neither its neighbours in the batch nor the device
+    change the noise that is drawn.
+    """
+    generators = (torch.Generator().manual_seed(seed) for seed in seeds)
+    shape = (3, image_size, image_size)
+    return torch.stack([torch.randn(shape, generator=g) for g in generators])
+
+
+def more_noise(seeds, shape):
+    """Yield fresh noise (len(seeds), *shape) without end, each seed's own."""
+    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+    for rng in rngs:
+        torch.randn(shape, generator=rng)  # x_T was drawn from here
+    while True:
+        yield torch.stack([torch.randn(shape, generator=rng) for rng in rngs])
+
+
+# --- What the network predicts ----------------------------------------------
+
+
+def predictor(diffusion, label=None):
+    """predict(x_t, t) -> (x_0, eps), like x_t (B, 3, H, W), in [-1, 1]; t: a number.
+
+    label: what to draw, (B, families + 1), as from `FabricUnet.one_hot`. x_0 is
+    clipped, and eps derived from it again. What samplers take is any such function:
+    one that changes the answers of another steers what is drawn.
+    """
+    device = diffusion.betas.device
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+
+    def predict(x_t, t):
+        times = torch.full((len(x_t),), t, device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            eps, x_0 = diffusion.model_predictions(
+                x_t, times, label, clip_x_start=True, rederive_pred_noise=True
+            )
+        return x_0, eps
+
+    return predict
+
+
+# --- The steps --------------------------------------------------------------
+# Each gives x_t' from what is known at t. a, a_next: alpha-bar at t and at t'.
+
+
+def ddim_step(*, x_0, eps, a_next, **_):
+    """The same noise, less of it. Song et al. (2021), eq. 12 with sigma = 0."""
+    return math.sqrt(a_next) * x_0 + math.sqrt(1 - a_next) * eps
+
+
+def ddpm_step(*, x_0, eps, a, a_next, fresh, **_):
+    """In part fresh noise. The same with eta = 1, which between neighbouring timesteps
+    is Algorithm 2 of Ho et al. (2020).
+    """
+    sigma = math.sqrt((1 - a / a_next) * (1 - a_next) / (1 - a))
+    mean = math.sqrt(a_next) * x_0 + math.sqrt(1 - a_next - sigma**2) * eps
+    return mean + sigma * next(fresh).to(mean)
+
+
+def dpmpp_step(*, x, x_0, a, a_next, before, **_):
+    """Second order: the step before tells the bend. Lu et al. (2022), Algorithm 2.
+
+    before: (x_0, a) of that step; without one, the step is of order one.
+    """
+
+    def log_snr(share):
+        return math.log(share / (1 - share)) / 2
+
+    h = log_snr(a_next) - log_snr(a)
+    d = x_0
+    if before is not None:
+        x_0_before, a_before = before
+        d = x_0 + (x_0 - x_0_before) * h / (2 * (log_snr(a) - log_snr(a_before)))
+    ratio = math.sqrt((1 - a_next) / (1 - a))
+    return ratio * x - math.sqrt(a_next) * math.expm1(-h) * d
+
+
+SAMPLERS = {"ddim": ddim_step, "ddpm": ddpm_step, "dpmpp": dpmpp_step}
+
+# --- The walk ---------------------------------------------------------------
+
+
+def timestep_pairs(timesteps, steps):
+    """The walk from noise to picture: [(t, t_next), ...], ending with t_next = -1.
+
+    t is spaced evenly, as the library does. So half of the steps go to its upper half,
+    where layout and colours are decided, and none to the last, invisible grain.
+    """
+    if not 1 <= steps <= timesteps:
+        raise UserError(f"{steps} steps asked for: this model takes 1 to {timesteps}.")
+    times = torch.linspace(-1, timesteps - 1, steps + 1).int().tolist()[::-1]
+    return list(itertools.pairwise(times))
+
+
+@torch.inference_mode()
+def sample(predict, noise, alpha_bar, steps=250, sampler="ddim", seeds=None):
+    """Walk from noise (B, 3, H, W) to pictures; yield (t, x_t, x_0) at each step.
+
+    x_t is what the sampler has in hand, x_0 the pictures predicted from it, both in
+    [-1, 1] on the device of alpha_bar. The last item is (-1, x, x): the pictures.
+
+    predict: as from `predictor`. alpha_bar: (T,), the schedule. sampler: a name of
+    SAMPLERS. seeds: of fresh noise, one a picture (0, 1, ... if left out).
+    """
+    if sampler not in SAMPLERS:
+        raise UserError(f"No sampler {sampler!r}. Known: {', '.join(SAMPLERS)}.")
+    step, x, before = SAMPLERS[sampler], noise.to(alpha_bar.device), None
+    fresh = more_noise(range(len(x)) if seeds is None else seeds, x.shape[1:])
+    share = alpha_bar.tolist()
+    for t, t_next in timestep_pairs(len(share), steps):
+        x_0, eps = predict(x, t)
+        yield t, x, x_0
+        if t_next < 0:
+            break
+        a, a_next = share[t], share[t_next]
+        known = {"x": x, "x_0": x_0, "eps": eps, "a": a, "a_next": a_next}
+        x = step(**known, before=before, fresh=fresh)
+        before = x_0, a
+    yield -1, x_0, x_0
+
+
+def denoise(
+    diffusion,
+    noise,
+    steps=250,
+    sampler="ddim",
+    seeds=None,
+    batch_size=32,
+    label=None,
+):
+    """Turn noise (B, 3, H, W) into pictures (B, 3, H, W) in [0, 1], on the CPU.
+
+    sampler: `ddim`, deterministic; `ddpm`, with fresh noise at each step; `dpmpp`, for
+        10 to 25 steps.
+    seeds: as for `sample`, so that a seed names a picture whatever its batch.
+    batch_size: pictures denoised together; more are split, to fit memory.
+    label: what to draw, a row a picture, as from `FabricUnet.one_hot`.
+    """
+    seeds = range(len(noise)) if seeds is None else seeds
+    batches = [
+        slice(first, first + batch_size) for first in range(0, len(noise), batch_size)
+    ]
+    pictures = []
+    with tqdm(total=steps * len(batches), disable=None) as bar:
+        for part in batches:
+            predict = predictor(diffusion, None if label is None else label[part])
+            walk = sample(
+                predict,
+                noise[part],
+                diffusion.alphas_cumprod,
+                steps,
+                sampler,
+                seeds[part],
+            )
+            for t, x, _ in walk:
+                if t < 0:
+                    pictures.append(x.float().cpu())
+                else:
+                    bar.update()
+    return (torch.cat(pictures) + 1) / 2
