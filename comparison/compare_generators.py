@@ -21,7 +21,7 @@ import torch
 
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import frechet_distance, measure, nearest
+from comparison.metrics import measure, nearest
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import folder, run, whole
@@ -29,6 +29,7 @@ from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.pictures import make_grid, to_uint8, upscale
 from ddpm.sampling import denoise, draw_noise
+from from_scratch.metrics import frechet_distance
 
 FEW = 500  # with fewer pictures the Frechet distance is too large and uncertain
 SHOWN = 16  # pictures of each set on the contact sheet

@@ -1,4 +1,5 @@
-"""How good a set of pictures is, against a set of real ones.
+"""How good a set of pictures is, against a set of real ones. What holds for any
+pictures, Frechet distance, precision and recall, is the companion track's.
 
 All take NumPy arrays: features (N, D) as `classifier.look` gives them, or pictures
 (N, H, W, 3) uint8.
@@ -8,39 +9,7 @@ import numpy as np
 import torch
 
 from comparison.classifier import look
-
-
-def frechet_distance(features, real_features):
-    """Distance of two Gaussians fitted to the features; 0 for equal ones.
-
-    |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)), eq. 6 of Heusel et al. (2017).
-    With few samples it comes out too large: compare distances only if they are of
-    equally many samples.
-    """
-    m_1, m_2 = features.mean(axis=0), real_features.mean(axis=0)
-    c_1, c_2 = (
-        np.cov(f.astype(float), rowvar=False) for f in (features, real_features)
-    )
-    # The trace of the root is the sum of the roots of the eigenvalues.
-    roots = np.sqrt(np.linalg.eigvals(c_1 @ c_2).real.clip(min=0))
-    return ((m_1 - m_2) ** 2).sum() + np.trace(c_1) + np.trace(c_2) - 2 * roots.sum()
-
-
-def precision_recall(features, real_features, k=3):
-    """(precision, recall) of Kynkaanniemi et al. (2019), Algorithm 1, each in [0, 1].
-
-    A set covers what lies within the distance from any of its members to that one's
-    k-th nearest neighbour. Precision: the share of pictures that the real ones cover.
-    Recall: the share of real ones that the pictures cover. Sets should be equally big.
-    """
-    one, two = (torch.from_numpy(f).double() for f in (features, real_features))
-
-    def covered(points, by):
-        # The nearest neighbour of a point in its own set is itself.
-        radius = torch.cdist(by, by).kthvalue(min(k + 1, len(by)), dim=1).values
-        return (torch.cdist(points, by) <= radius).any(dim=1).double().mean().item()
-
-    return covered(one, by=two), covered(two, by=one)
+from from_scratch.metrics import frechet_distance, precision_recall
 
 
 def nearest(images, real, batch_size=1024):

@@ -1,6 +1,7 @@
 """From scratch: a diffusion model with nothing hidden, in plain torch.
 
-Read in this order; each module imports only from those before it:
+Read in this order; each module imports only from those before it, and how a file is
+written and a flag is read from ddpm.files and ddpm.command_line:
 
     noise_schedule  how much noise is added when: beta, alpha, alpha_bar
     diffusion       forward process, loss, posterior, DDPM, DDIM, guidance
@@ -13,7 +14,6 @@ Part 2, pictures:
 
     unet            the network for pictures, and half of one that names classes
     classifier      a judge of finished pictures, a guide among noisy ones
-    files           written whole or not at all
     image_model     a model of pictures: made, trained, saved, asked for a class
 
 To run, with what it takes to draw and to read flags:

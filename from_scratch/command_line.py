@@ -1,8 +1,8 @@
 """What the commands have in common: types for argparse, ranges, the end by Ctrl-C."""
 
 import argparse
-import os
-from pathlib import Path
+
+from ddpm.command_line import folder, one_of, run  # noqa: F401, the commands' too
 
 
 def parser(module, text):
@@ -12,14 +12,6 @@ def parser(module, text):
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def run(main):
-    """Call main(); Ctrl-C ends it in one sentence."""
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit("\nStopped. No file was left half-written.") from None
 
 
 # --- Types for argparse -----------------------------------------------------
@@ -41,28 +33,6 @@ def number(kind, low, high):
         return value
 
     return parse
-
-
-def one_of(names):
-    """One of several names."""
-
-    def parse(text):
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(names)}")
-        return text
-
-    return parse
-
-
-def folder(text):
-    """A folder to write to, made if it is not there."""
-    try:
-        Path(text).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
-    if not os.access(text, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text} cannot be written to")
-    return Path(text)
 
 
 # What more than one command asks for, in its range.

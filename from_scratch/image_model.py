@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
+from ddpm.files import replacing
 from from_scratch.classifier import train_classifier
 from from_scratch.datasets import PICTURES
 from from_scratch.diffusion import classifier_guided, guided, sample
-from from_scratch.files import replacing
 from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule
 from from_scratch.training import batch_loss, ema_decay, ema_update, train_epoch
 from from_scratch.unet import Classifier, UNet

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import torch
 
+from ddpm.files import replacing
 from from_scratch import command_line, denoisers
 from from_scratch.datasets import draw
 from from_scratch.diffusion import ddpm_step, guided, loss, posterior, q_sample, sample
-from from_scratch.files import replacing
 from from_scratch.metrics import nearest
 from from_scratch.pages import plots
 from from_scratch.pages.experiments import (

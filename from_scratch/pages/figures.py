@@ -6,8 +6,8 @@ import sys
 
 import torch
 
+from ddpm.files import replacing
 from from_scratch import command_line
-from from_scratch.files import replacing
 from from_scratch.pages import plots
 
 

@@ -17,8 +17,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ddpm.files import replacing
 from from_scratch.diffusion import q_sample, score
-from from_scratch.files import replacing
 
 # Okabe & Ito (2008): colour-blind readers tell them apart.
 PARTS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]

@@ -13,9 +13,7 @@ from comparison.classifier import (
 )
 from comparison.metrics import (
     as_asked,
-    frechet_distance,
     nearest,
-    precision_recall,
     recognised,
     seam,
     shares,
@@ -24,7 +22,7 @@ from comparison.metrics import (
 from ddpm import discrete_textiles
 from ddpm.files import UserError
 from ddpm.textiles import FAMILIES, family, pattern
-from from_scratch import metrics as companion
+from from_scratch.metrics import frechet_distance, precision_recall
 
 
 @pytest.fixture(scope="module")
@@ -197,17 +195,6 @@ def test_rows_rank_as_they_must(rows):
     assert rows["copies"]["seconds"] == 0.5
     low, high = map(float, rows["honest"]["90 % interval"].split(" to "))
     assert 0 <= low < rows["honest"]["Frechet distance"] < high
-
-
-def test_the_companion_track_measures_alike():
-    """It may not import ours, so it has its own: the same numbers must come out."""
-    one, two = np.random.default_rng(0).normal(0, [[[1]], [[1.5]]], (2, 60, 8))
-    assert companion.frechet_distance(one, two) == pytest.approx(
-        frechet_distance(one, two), rel=1e-9
-    )
-    assert companion.precision_recall(one, two) == pytest.approx(
-        precision_recall(one, two)
-    )
 
 
 def test_interval_is_where_other_sets_have_their_distance():

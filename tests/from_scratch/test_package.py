@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import from_scratch
-from from_scratch.files import replacing
+from ddpm.files import replacing
 
 PACKAGE = Path(from_scratch.__file__).parent
 
@@ -35,6 +35,11 @@ def test_imports_run_one_way():
     for i, name in enumerate(listed):
         names = set(imported(files[name]))
         assert not {n.split(".")[0] for n in names} & above
+        shared = {n for n in names if n.split(".")[0] == "ddpm"}
+        assert {".".join(n.split(".")[:2]) for n in shared} <= {
+            "ddpm.files",
+            "ddpm.command_line",
+        }
         own = {n.removeprefix("from_scratch.") for n in names}
         own &= set(files)
         assert own <= set(listed[:i])
@@ -51,9 +56,9 @@ def test_an_interrupted_write_leaves_the_old_picture():
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert [p.name for p in Path().iterdir()] == ["picture.png"]
-    nowhere = Path("nowhere/picture.png")
+    nowhere = Path("picture.png/picture.png")
     with (
-        pytest.raises(SystemExit, match=r"Cannot write nowhere/picture.png: No such"),
+        pytest.raises(SystemExit, match=r"Cannot write picture.png/picture.png: "),
         replacing(nowhere) as temporary,
     ):
         temporary.write_text("new")
