@@ -193,6 +193,7 @@ def sources():
 MADE = {
     "models/ddpm_african_fabrics.pt",
     "training_results/model-N.pt",
+    "model-1.pt",
     "docs/_build/index.html",
     "data/",
     "generated_samples/",
