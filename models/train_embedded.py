@@ -1,4 +1,4 @@
-"""Train the embedded model: the recipe, from nothing to the weights.
+"""Train the weights that are to be embedded next: the recipe.
 
     python -m models.train_embedded --out RUN
 
@@ -43,8 +43,8 @@ NETWORK = LESSON_CONFIG | {
     "objective": "pred_v",
 }
 
-# The embedded weights of before, which draw other, simpler textiles: in the history of
-# this repository, `git show 9433bde:models/ddpm_fabrics_embedded.pt`.
+# Embedded weights that draw other, simpler textiles. Once others take their place, they
+# are in the history: `git show 9433bde:models/ddpm_fabrics_embedded.pt`.
 START = "26bd3b40da0b8a44ac5ab20ff3ec727f231dc350fd5969c3f48dd12a49d3b84e"
 
 
@@ -59,6 +59,8 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 1e-3
     warm_up: int = 500  # steps until it is reached
+    # From so many pictures on, this part of it: by then errors fell no longer.
+    drop: tuple = (100_992, 0.3)
     cooldown: float = 0.25  # part of the run in which it falls to zero
     no_label: float = 0.1  # part of the pictures shown without their family's name
     # Timesteps: (part of the batch, up to this t), spread evenly between.
@@ -194,10 +196,11 @@ class Training:
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def rate(self):
-        """Factor on the learning rate: warm-up, constant, then straight to zero."""
-        s = self.settings
-        left = 1 - self.step * s.batch_size / s.pictures
-        return min(1, (self.step + 1) / s.warm_up, left / s.cooldown)
+        """Factor on the learning rate: warm-up, constant, a drop, straight to zero."""
+        s, seen = self.settings, self.step * self.settings.batch_size
+        drop = s.drop[1] if seen >= s.drop[0] else 1
+        left = (1 - seen / s.pictures) / s.cooldown
+        return drop * min(1, (self.step + 1) / s.warm_up, left)
 
     def take_step(self, images):
         """One step of gradient descent; returns the loss."""

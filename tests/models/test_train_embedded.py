@@ -115,13 +115,14 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(images, optimizer):
 
 
 def test_rate_warms_up_stays_and_falls_to_zero():
-    training = Training(dataclasses.replace(SMALL, pictures=400, cooldown=0.25))
+    settings = dataclasses.replace(SMALL, pictures=400, cooldown=0.25, drop=(200, 0.1))
+    training = Training(settings)
     rates = []
     for step in range(100):
         training.step = step
         rates.append(training.rate())
-    assert rates[:3] == [0.5, 1, 1] and rates[74] == 1
-    np.testing.assert_allclose(rates[75:], np.linspace(1, 0.04, 25))
+    assert rates[:3] == [0.5, 1, 1] and rates[49] == 1 and rates[50] == rates[74] == 0.1
+    np.testing.assert_allclose(rates[75:], np.linspace(0.1, 0.004, 25))
 
 
 def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
