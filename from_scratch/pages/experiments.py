@@ -42,13 +42,11 @@ def generate(model, x_T, schedule=LINEAR, sampler="ddpm", steps=None, seed=0):
     return list(walk)[-1][1]
 
 
-@functools.cache
-def real_draws(dataset):
-    return datasets.real_draws(dataset, POINTS)
+real_draws = functools.cache(datasets.real_draws)
 
 
 def measure(dataset, x):
     """Distances of generated to real and of real to real points, and their ratio."""
-    to_real, among_real = against_real(x, real_draws(dataset))
+    to_real, among_real = against_real(x, real_draws(dataset, POINTS))
     ratio = to_real / among_real
     return {"to_real": to_real, "among_real": among_real, "ratio": ratio}
