@@ -14,7 +14,6 @@ covariance. The numbers are therefore comparable with each other, and not with a
 a paper.
 """
 
-import argparse
 import itertools
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from ddpm import discrete_textiles, textiles
 from ddpm.checkpoints import read_checkpoint
-from ddpm.command_line import run
+from ddpm.command_line import run, script_parser
 from ddpm.files import replacing
 from ddpm.textiles import FAMILIES
 
@@ -149,9 +148,7 @@ def train(judge):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("judges", nargs="*", metavar="JUDGE", help=", ".join(JUDGES))
     for judge in parser.parse_args(argv).judges or ("first", "second"):
         if judge not in JUDGES:

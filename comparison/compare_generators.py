@@ -24,7 +24,7 @@ from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import measure, nearest
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.command_line import folder, run, whole
+from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.pictures import make_grid, to_uint8, upscale
@@ -215,9 +215,7 @@ img {{ max-width: 100%; background: #fff }}
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("sets", nargs="*", type=named_folder, metavar="NAME=FOLDER")
     parser.add_argument(
         "--count", type=whole(16, 10_000), default=256, help="drawn by each model (256)"

@@ -9,7 +9,6 @@ spectral norm in the discriminator (Miyato et al. 2018), the hinge loss, slow mo
 and drawing with averaged weights, as diffusion models do.
 """
 
-import argparse
 import copy
 import itertools
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
 from ddpm.checkpoints import read_checkpoint
-from ddpm.command_line import run, whole
+from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 
@@ -106,9 +105,7 @@ def train(images, steps):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--steps", type=whole(1, 10**7), default=STEPS)
     args = parser.parse_args(argv)
     images, _ = load_folder(draw_textiles(TEXTILES))

@@ -5,7 +5,6 @@
 Keeps the EMA weights alone, in half precision, and the schedule in full.
 """
 
-import argparse
 from pathlib import Path
 
 from ddpm.checkpoints import (
@@ -15,16 +14,14 @@ from ddpm.checkpoints import (
     read_checkpoint,
     save_weights,
 )
-from ddpm.command_line import run
+from ddpm.command_line import run, script_parser
 from ddpm.files import ROOT
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("milestone", type=Path)
     args = parser.parse_args(argv)
     checkpoint = read_checkpoint(args.milestone)

@@ -13,7 +13,6 @@ Its errors draw some families more often than others. So now and then pictures a
 drawn and their families counted, and what comes too often is shown less from then on.
 """
 
-import argparse
 import copy
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from comparison.classifier import load_classifier, look
 from comparison.metrics import shares
 from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
-from ddpm.command_line import run, whole
+from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder, textiles
 from ddpm.files import ROOT, UserError
 from ddpm.network import pick_device
@@ -119,15 +118,10 @@ def load(path, device):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__, device=True)
     parser.add_argument("model", type=Path, help="the weights to refine")
     parser.add_argument("--steps", type=whole(1, 10**6), default=5_000)
     parser.add_argument("--textiles", type=whole(16, 10**6), default=16_000)
-    parser.add_argument(
-        "--device", default="auto", help="auto, cuda, mps or cpu (auto)"
-    )
     args = parser.parse_args(argv)
     device = pick_device(args.device)
     frozen, checkpoint = load(args.model, device)

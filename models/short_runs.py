@@ -9,7 +9,6 @@ models/short_runs.csv, and draws eight cloths of every family into
 outputs/short_runs/NAME.png.
 """
 
-import argparse
 import csv
 import dataclasses
 import time
@@ -20,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from ddpm import textiles
-from ddpm.command_line import run, whole
+from ddpm.command_line import run, script_parser, whole
 from ddpm.files import ROOT
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
@@ -90,9 +89,7 @@ def sheet(diffusion, path):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("names", nargs="+", choices=VARIANTS, metavar="NAME")
     parser.add_argument("--minutes", type=whole(0, 10_000), default=10)
     args = parser.parse_args(argv)

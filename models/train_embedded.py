@@ -9,7 +9,6 @@ on from) and ema_*.pt, averaged weights: any exercise draws with them (--checkpo
 The optimiser needs `pip install pytorch_optimizer`.
 """
 
-import argparse
 import copy
 import csv
 import hashlib
@@ -28,7 +27,7 @@ from tqdm import tqdm
 
 from ddpm import textiles
 from ddpm.checkpoints import read_checkpoint, save_weights
-from ddpm.command_line import folder, run
+from ddpm.command_line import folder, run, script_parser
 from ddpm.files import ROOT, UserError, replacing
 from ddpm.network import LESSON_CONFIG, build
 from ddpm.training import compile_for, ema_update, precision, stop_signals
@@ -292,9 +291,7 @@ def train(settings, out):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--out", type=folder, required=True, help="folder of the run")
     train(Settings(), parser.parse_args(argv).out)
 
