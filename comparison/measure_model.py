@@ -22,6 +22,19 @@ from ddpm.sampling import denoise, draw_noise
 from models.train_embedded import draw_all
 
 
+def answers(pictures, labels, families):
+    """Share of the pictures that are of the family asked for, by both judges, of all
+    and of each family: {name: number}."""
+    found = {}
+    for judge in ("first", "second"):
+        _, probabilities = look(load_classifier(judge), pictures)
+        found[f"as asked, {judge} judge"] = as_asked(probabilities, labels)
+        for k, name in enumerate(families):
+            mine = labels == k
+            found[f"  {name}, {judge}"] = as_asked(probabilities[mine], labels[mine])
+    return found
+
+
 def main(argv=None):
     parser = exercise_parser(__doc__, steps=20, sampler="dpmpp", seed=0)
     parser.add_argument("--count", type=whole(16, 10**6), default=1024)
@@ -32,7 +45,7 @@ def main(argv=None):
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
     families = diffusion.model.families
     if families:  # it knows the textiles that are drawn by now
-        train = to_uint8(draw_all(args.textiles) / 255)
+        train = draw_all(args.textiles).permute(0, 2, 3, 1).numpy()
         held, labels = held_out(args.count)
         label = diffusion.model.one_hot([families[k] for k in labels])
     else:
@@ -52,17 +65,13 @@ def main(argv=None):
     rows = []
     for pictures in (to_uint8(images), held):
         row = measure(pictures, train, reference, judge) | {"seam": seam(pictures)}
-        if families:
-            for name in ("first", "second"):
-                _, probabilities = look(load_classifier(name), pictures)
-                row[f"as asked, {name}"] = as_asked(probabilities, labels)
-        rows.append(row)
+        rows.append(row | (answers(pictures, labels, families) if families else {}))
     print(
         f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, seeds from "
-        f"{args.seed}, {seconds:.0f} s\n\n{'':20}{'model':>10}{'floor':>10}"
+        f"{args.seed}, {seconds:.0f} s\n\n{'':24}{'model':>8}{'floor':>10}"
     )
     for name, number in rows[0].items():
-        print(f"{name:20}{number:>10.4f}{rows[1][name]:>10.4f}")
+        print(f"{name:24}{number:>8.4f}{rows[1][name]:>10.4f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from PIL import Image
 
 from comparison import compare_generators, dcgan, measure_model, smoothness
@@ -20,7 +21,9 @@ from comparison.metrics import (
     step_lengths,
 )
 from ddpm import discrete_textiles
+from ddpm.checkpoints import save_weights
 from ddpm.files import UserError
+from ddpm.network import build
 from ddpm.textiles import FAMILIES, family, pattern
 from from_scratch.metrics import frechet_distance, precision_recall
 
@@ -136,6 +139,34 @@ def test_held_out_textiles_belong_to_the_families_named(textiles):
     assert list(FAMILIES)[labels[5]] == family(1_000_005)
 
 
+def table(capsys):
+    return {
+        line[:24].strip(): line[24:].split()
+        for line in capsys.readouterr().out.splitlines()
+        if line[24:].strip()
+    }
+
+
+def test_a_model_that_knows_families_is_asked_for_each(tmp_path, monkeypatch, capsys):
+    config = TINY | {"families": tuple(FAMILIES), "padding": "circular"}
+    torch.manual_seed(0)
+    save_weights(build(config), config, 2_000, tmp_path / "tiny.pt")
+    images = torch.from_numpy(held_out(40)[0]).permute(0, 3, 1, 2)
+    monkeypatch.setattr(measure_model, "draw_all", lambda count: images[:count])
+    measure_model.main(
+        f"--checkpoint {tmp_path / 'tiny.pt'} --steps 1 --count 16 --textiles 40".split()
+    )
+    rows = table(capsys)
+    assert float(rows["seam"][1]) == pytest.approx(1, abs=0.1)
+    for judge in ("first", "second"):
+        shares = [float(rows[f"{name}, {judge}"][0]) for name in FAMILIES]
+        assert float(rows[f"as asked, {judge} judge"][0]) == pytest.approx(
+            np.mean(shares)
+        )
+        assert float(rows[f"as asked, {judge} judge"][1]) > 0.9  # real cloth
+        assert max(shares) <= 1 and min(shares) == 0  # noise is not of every family
+
+
 def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
     monkeypatch.setattr(measure_model, "draw_textiles", lambda count: count)
     monkeypatch.setattr(
@@ -145,11 +176,7 @@ def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
     measure_model.main(
         f"--checkpoint {tiny_file} --steps 1 --count 16 --textiles 40".split()
     )
-    rows = {
-        line[:20].strip(): line[20:].split()
-        for line in capsys.readouterr().out.splitlines()
-        if line[20:].strip()
-    }
+    rows = table(capsys)
     assert rows[""] == ["model", "floor"]
     assert float(rows["nearest real"][1]) == 0  # the same seeds
     assert float(rows["precision"][1]) == 1
