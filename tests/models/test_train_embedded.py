@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from conftest import TINY
 
 from ddpm.checkpoints import load_diffusion
-from ddpm.files import UserError
+from ddpm.files import ROOT, UserError
 from ddpm.network import build
 from ddpm.textiles import FAMILIES, pattern
 from models import short_runs, train_embedded
@@ -180,3 +181,14 @@ def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
 def test_what_it_starts_from_is_named_by_a_hash():
     with pytest.raises(UserError, match="not the file that Settings"):
         Training(dataclasses.replace(SMALL, start="0" * 64))
+
+
+def test_the_cards_table_is_that_of_the_short_runs():
+    card = (ROOT / "models" / "README.rst").read_text("utf-8")
+    card = card[card.index("Weights to come") :]
+    rows = list(csv.DictReader(short_runs.TABLE.open()))
+    assert {row["run"] for row in rows} <= short_runs.VARIANTS.keys()
+    for row in rows:
+        errors = [f"{float(row[str(a)]):.3f}" for a in train_embedded.ALPHA_BARS]
+        line = f" {row['run']} +{int(row['pictures']):,} {' '.join(errors)}\n"
+        assert re.search(line.replace(".", r"\."), card), line
