@@ -26,10 +26,10 @@ from tqdm import tqdm
 from ddpm import discrete_textiles, textiles
 from ddpm.checkpoints import read_checkpoint
 from ddpm.command_line import run, script_parser
+from ddpm.dataset import HELD_OUT
 from ddpm.files import replacing
 from ddpm.textiles import FAMILIES
 
-HELD_OUT = 1_000_000  # seeds from here on are in no training set of this module
 BATCH = 64
 TEXTILES = 4_000  # that a judge is trained on
 

@@ -16,10 +16,9 @@ from comparison.metrics import as_asked, measure, seam
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
-from ddpm.dataset import draw_textiles, load_folder
+from ddpm.dataset import draw_all, draw_textiles, load_folder
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
-from models.train_embedded import draw_all
 
 
 def answers(pictures, labels, families):

@@ -43,7 +43,6 @@ COUNTS = (0.3, 0.55, 0.78)  # when families are counted, as a part of the steps
 COUNTED = 512  # pictures drawn for it, from seeds of their own
 COUNTED_FROM = 2_000_000
 DAMPING = 0.4  # shares answer the weights twice over: 1 would swing to and fro
-RATE = {"peak": 5e-4, "warm_up": 200, "decays": True}
 EMA_DECAY = 0.995
 
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ddpm import textiles
 from ddpm.command_line import run, script_parser, whole
+from ddpm.dataset import draw_all
 from ddpm.files import ROOT
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
@@ -29,7 +30,6 @@ from models.train_embedded import (
     Settings,
     Training,
     compile_for,
-    draw_all,
     errors,
 )
 

@@ -13,12 +13,9 @@ import copy
 import csv
 import hashlib
 import math
-import multiprocessing
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,6 +25,7 @@ from tqdm import tqdm
 from ddpm import textiles
 from ddpm.checkpoints import read_checkpoint, save_weights
 from ddpm.command_line import folder, run, script_parser
+from ddpm.dataset import HELD_OUT, draw_all
 from ddpm.files import ROOT, UserError, replacing
 from ddpm.network import LESSON_CONFIG, build
 from ddpm.training import compile_for, ema_update, precision, stop_signals
@@ -69,20 +67,8 @@ class Settings:
     emas: tuple = (0.999, 0.9998)  # averaged weights that are kept
 
 
-HELD_OUT = 1_000_000  # seeds from here on are never trained on
 ALPHA_BARS = (0.9, 0.5, 0.2, 0.08, 0.02)  # noise levels at which errors are measured
 SAVE_EVERY = 600  # seconds
-
-
-def draw_all(count, first=0, data=ROOT / "data", draw=textiles.pattern):
-    """The textiles of seeds first, ... as (count, 3, 64, 64) uint8, kept on disk."""
-    source = hashlib.sha256(Path(textiles.__file__).read_bytes()).hexdigest()[:8]
-    path = data / f"{draw.__name__}_{source}_{first}_{count}.npy"
-    if not path.exists():
-        seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
-        with multiprocessing.Pool() as pool, replacing(path) as temporary:
-            np.save(temporary, np.stack(list(pool.imap(draw, seeds, 64))))
-    return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2).contiguous()
 
 
 def batch_of(images, step, settings):
@@ -269,9 +255,8 @@ def save(training, out, loss, started):
 def train(settings, out):
     images = draw_all(settings.textiles, draw=settings.draw)
     training = Training(settings)
-    with suppress(FileNotFoundError):
-        path = out / "run.pt"
-        training.load_state_dict(torch.load(path, weights_only=True, mmap=True))
+    if (out / "run.pt").exists():
+        training.load_state_dict(read_checkpoint(out / "run.pt"))
     total = settings.pictures // settings.batch_size
     compile_for(training.diffusion.model, total)
     started = saved = time.time()  # of this sitting

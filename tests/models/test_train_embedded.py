@@ -11,11 +11,12 @@ import torch
 from conftest import TINY
 
 from ddpm.checkpoints import load_diffusion
+from ddpm.dataset import draw_all
 from ddpm.files import ROOT, UserError
 from ddpm.network import build
 from ddpm.textiles import FAMILIES, pattern
 from models import short_runs, train_embedded
-from models.train_embedded import Settings, Training, batch_of, draw_all, loss_of
+from models.train_embedded import Settings, Training, batch_of, loss_of
 
 CONFIG = TINY | {
     "families": tuple(FAMILIES),
