@@ -64,11 +64,12 @@ def main(argv=None):
         name = families[label] if families else None
         frames = morph(diffusion, seeds, name, args.steps, args.sampler)
         rows.append(measure(frames, judge, label))
-    print(f"\n{'':30}{'median':>10}{'a quarter':>12}{'three':>8}{'worst':>8}")
+    heads = ("median", "1st quart.", "3rd quart.", "largest")
+    print(f"\n{'':30}" + "".join(f"{head:>11}" for head in heads))
     for name in rows[0]:
         values = [row[name] for row in rows]
         quarters = np.quantile(values, [0.5, 0.25, 0.75, 1])
-        print(f"{name:30}" + "".join(f"{q:>10.2f}" for q in quarters))
+        print(f"{name:30}" + "".join(f"{q:>11.2f}" for q in quarters))
 
 
 if __name__ == "__main__":

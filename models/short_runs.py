@@ -1,6 +1,6 @@
 """Choose the recipe's settings: short runs, each with one thing changed.
 
-    python -m models.short_runs base circular ...     some of `VARIANTS`
+    python -m models.short_runs base zeros ...        some of `VARIANTS`
     python -m models.short_runs --minutes 20 base
 
 Each trains for as many minutes of processor time on one thread (compiling not counted),
