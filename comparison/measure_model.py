@@ -37,7 +37,7 @@ def answers(pictures, labels, families):
 
 
 def main(argv=None):
-    parser = exercise_parser(__doc__, steps=20, sampler="dpmpp", seed=0)
+    parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
     parser.add_argument("--count", type=whole(16, 10**6), default=1024)
     parser.add_argument(
         "--textiles", type=whole(16, 10**6), default=16_000, help="trained on (16000)"

@@ -7,7 +7,7 @@ Draws 32 morphs of 48 frames, each within a family if the model knows families, 
 spherical interpolation of noise. A step is the root mean square change from one frame
 to the next. In an even morph the largest is as long as the mean one; a slide show has
 one large step and no others. A frame whose family the judge cannot name is mush. Takes
-some six minutes on two cores.
+some ten minutes on two cores.
 """
 
 import numpy as np
@@ -51,7 +51,7 @@ def measure(frames, judge, label):
 
 
 def main(argv=None):
-    parser = exercise_parser(__doc__, steps=20, sampler="dpmpp", seed=0)
+    parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
     parser.add_argument("--paths", type=whole(1, 10_000), default=32)
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)

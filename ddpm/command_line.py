@@ -83,8 +83,9 @@ def script_parser(doc, device=False):
 def exercise_parser(doc, out=".", **config):
     """A parser with the flags that all exercises share.
 
-    out: the folder to write to. config: defaults from the CONFIG block, checked like
-    typed ones, for `steps`, `sampler` and `seed`, as far as the script has them.
+    out: the folder to write to; None if the script writes nothing. config: defaults
+    from the CONFIG block, checked like typed ones, for `steps`, `sampler` and `seed`,
+    as far as the script has them.
     """
     flags = {
         "steps": (whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
@@ -99,9 +100,10 @@ def exercise_parser(doc, out=".", **config):
             f"--{name}", type=parse, default=str(default), help=f"{text} ({default})"
         )
     parser.add_argument("--checkpoint", help="weights (your own, else the embedded)")
-    parser.add_argument(
-        "--out", type=folder, default=str(out), help=f"folder to write to ({out})"
-    )
+    if out is not None:
+        parser.add_argument(
+            "--out", type=folder, default=str(out), help=f"folder to write to ({out})"
+        )
     return parser
 
 

@@ -74,11 +74,6 @@ def wave(u, period):
     return np.abs(offset(u, period)) * 2 / period
 
 
-def threads(u, width=2):
-    """u as a loom draws it: in steps of a few threads, `width` pixels each."""
-    return (np.floor(u / width) + 0.5) * width
-
-
 # --- Distance ---------------------------------------------------------------
 
 
@@ -248,9 +243,9 @@ def wax_print(rng, x, y):
     for shift, radius in ((0, large), (16, second)):
         u, v = offset(x + shift, 32) / radius, offset(y + shift, 32) / radius
         r = distance(u, v, exponent, 8, depth)
-        ring = bands(r, heart * 0.55, heart, rim, rim + 1 / radius, 1 - 1.2 / radius, 1)
-        paint(ink, r < 1, ring, 4, 3, 2, 1, 3, 1, 1)
-        gap = (ring == 2) & (np.cos(petals * np.arctan2(v, u)) < cut)
+        zone = bands(r, heart * 0.55, heart, rim, rim + 1 / radius, 1 - 1.2 / radius, 1)
+        paint(ink, r < 1, zone, 4, 3, 2, 1, 3, 1, 1)
+        gap = (zone == 2) & (np.cos(petals * np.arctan2(v, u)) < cut)
         ink[gap] = 4
     for shift in (0, 16):
         r = distance(offset(x + shift, 32), offset(y + shift + 16, 32), exponent)
@@ -265,8 +260,8 @@ def wax_print(rng, x, y):
     ]
     s = rng.uniform(0, 6)
     opposite = dye(ring, s + rng.uniform(2.5, 3.5))
-    heart = dye(ring, s + rng.uniform(1.5, 2) * 2.4)
-    return ink, [dye(ring, s), oklab((0.2, 0.04, 280)), opposite, oklab(CREAM), heart]
+    inner = dye(ring, s + rng.uniform(1.5, 2) * 2.4)
+    return ink, [dye(ring, s), oklab((0.2, 0.04, 280)), opposite, oklab(CREAM), inner]
 
 
 def kuba(rng, x, y):
@@ -391,10 +386,10 @@ def family(seed):
 
 
 def pattern(seed, moved=(0.0, 0.0)):
-    """Draw one cloth: (64, 64, 3) uint8 RGB, to a grey level the same everywhere.
+    """Draw one cloth: (64, 64, 3) uint8 RGB, on all machines alike to one grey level.
 
-    moved: pixels right and down that the cloth is shifted behind the picture's frame;
-    what leaves on one side comes in on the other.
+    moved: pixels right and down that its pattern is shifted behind the picture's frame;
+    what leaves on one side comes in on the other. The threads of the weave stay.
     """
     rng = np.random.default_rng(seed)
     draw, weave = DRAW[family(seed)]

@@ -56,11 +56,11 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 1e-3
     warm_up: int = 500  # steps until it is reached
-    # From so many pictures on, this part of it: by then errors fell no longer.
+    # From so many pictures on, this part of it: errors had ceased to fall.
     drop: tuple = (100_992, 0.3)
     cooldown: float = 0.25  # part of the run in which it falls to zero
     no_label: float = 0.1  # part of the pictures shown without their family's name
-    # Timesteps: (part of the batch, up to this t), spread evenly between.
+    # Timesteps: (part of the batch that lies below it, t), spread evenly between.
     spread: tuple = ((0, 0), (0.015, 30), (0.725, 450), (1, 1000))
     optimizer: str = "Muon"  # or Adam, or SOAP
     start: str = START  # weights to begin with, by SHA-256; empty: from nothing
@@ -83,7 +83,7 @@ def batch_of(images, step, settings):
     # On the torus a cloth moved along is a cloth; by fours, so that the threads
     # of the weave stay where they are.
     down, right = (4 * torch.randint(16, (2,), generator=rng)).tolist()
-    if torch.rand(1, generator=rng) < 0.5:
+    if torch.rand(1, generator=rng) < 0.5:  # and by one, lest threads change places
         x_0, right = x_0.flip(-1), right + 1
     x_0 = x_0.roll((down, right), dims=(-2, -1))
     # Evenly behind one random offset (Kingma et al. 2021, appendix I.1).
@@ -140,7 +140,12 @@ def make_optimizer(settings, network):
         return torch.optim.Adam(
             network.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True
         )
-    import pytorch_optimizer
+    try:
+        import pytorch_optimizer
+    except ImportError:
+        raise UserError(
+            f"{settings.optimizer} needs a package: pip install pytorch_optimizer."
+        ) from None
 
     matrices = [p for p in network.parameters() if p.ndim > 1 and min(p.shape[:2]) > 9]
     others = [p for p in network.parameters() if all(p is not m for m in matrices)]
@@ -253,8 +258,8 @@ def save(training, out, loss, started):
 
 
 def train(settings, out):
+    training = Training(settings)  # what is missing is found out before hours pass
     images = draw_all(settings.textiles, draw=settings.draw)
-    training = Training(settings)
     if (out / "run.pt").exists():
         training.load_state_dict(read_checkpoint(out / "run.pt"))
     total = settings.pictures // settings.batch_size
@@ -270,7 +275,7 @@ def train(settings, out):
                 save(training, out, np.mean(losses), started)
                 bar.set_postfix(loss=f"{np.mean(losses):.4f}")
                 saved, losses = time.time(), []
-    if losses and not stop.is_set():
+    if losses:
         save(training, out, np.mean(losses), started)
     print(f"{training.step * settings.batch_size:,} pictures seen; {out}.")
 
