@@ -10,19 +10,27 @@ from ddpm.checkpoints import load_diffusion
 from ddpm.command_line import check_config, exercise_parser, run
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 
 # --- CONFIG -----------------------------------------------------------------
 
 NUM_SAMPLES = 16  # try 1, 4, 25: time grows with the number of pictures
 SAMPLING_STEPS = 250  # try 10, 50, 1000: fewer steps are faster and rougher
 SAMPLER = "ddim"  # try "dpmpp" with 20 steps, or "ddpm", which adds fresh noise
+FAMILY = "any"  # try "kente": which cloth to draw; "any": the seed decides
+GUIDANCE = 1.0  # try 2, 4: how firmly to ask for it
 RANDOM_SEED = 42  # try your birthday: another seed, other noise, other patterns
 
 
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
-        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
+        __doc__,
+        steps=SAMPLING_STEPS,
+        sampler=SAMPLER,
+        seed=RANDOM_SEED,
+        family=FAMILY,
+        guidance=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, (1, 10_000), NUM_SAMPLES=NUM_SAMPLES)
@@ -34,7 +42,16 @@ def main(argv=None):
     # --- Sample -------------------------------------------------------------
     seeds = range(args.seed, args.seed + NUM_SAMPLES)  # one seed names one pattern
     noise = draw_noise(seeds, diffusion.image_size[0])  # (16, 3, 64, 64), normal
-    images = denoise(diffusion, noise, args.steps, args.sampler, seeds)  # in [0, 1]
+    label = labels_for(diffusion.model, args.family, seeds)  # which cloth
+    images = denoise(  # (16, 3, 64, 64) in [0, 1]
+        diffusion,
+        noise,
+        args.steps,
+        args.sampler,
+        seeds,
+        label=label,
+        guidance=args.guidance,
+    )
 
     # --- Save ---------------------------------------------------------------
     save_image(upscale(make_grid(images), 4), args.out / "exercise1_output.png")

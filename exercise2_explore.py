@@ -20,7 +20,8 @@ from ddpm.command_line import STEPS, TIMESTEP, check_config, exercise_parser, ru
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import save_gif, to_uint8, upscale
-from ddpm.sampling import denoise, draw_noise, predictor, sample
+from ddpm.sampling import denoise, draw_noise, guided, sample
+from ddpm.steering import labels_for
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -28,6 +29,8 @@ SAMPLING_STEPS = 250  # goals 1, 3, 4: try 5, 20, 1000; time grows in proportion
 TIMESTEPS_TO_SHOW = [0, 100, 250, 500, 750, 999]  # goal 2: from clean to noise
 RANDOM_SEED = 42  # goals 1 to 5: another seed, another pattern
 CAPTURE_TIMESTEPS = [999, 800, 600, 400, 200, 100, 50, 0]  # goal 4: the nearest visited
+FAMILY = "any"  # which cloth to draw; "any": the seed decides
+GUIDANCE = 1.0  # how firmly to ask for it
 SAMPLER = "dpmpp"  # goal 5 sets it against DDIM: "dpmpp" or "ddpm"
 
 STEP_LADDER = [10, 25, 50, 100]  # goal 1: your own step count is added
@@ -38,7 +41,12 @@ REFERENCE_STEPS = 1000  # goals 1 and 5: what few steps are measured against
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
-        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
+        __doc__,
+        steps=SAMPLING_STEPS,
+        sampler=SAMPLER,
+        seed=RANDOM_SEED,
+        family=FAMILY,
+        guidance=GUIDANCE,
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
     args = parser.parse_args(argv)
@@ -67,15 +75,23 @@ def main(argv=None):
     print(f"Wrote {', '.join(written)} to {args.out.resolve()} in {seconds:.0f} s.")
 
 
+def draw(diffusion, args, seeds, steps, sampler="ddim"):
+    """The pictures of these seeds: (len(seeds), 3, 64, 64) in [0, 1]."""
+    noise = draw_noise(seeds, diffusion.image_size[0])
+    label = labels_for(diffusion.model, args.family, seeds)
+    return denoise(
+        diffusion, noise, steps, sampler, seeds, label=label, guidance=args.guidance
+    )
+
+
 def compare_steps(diffusion, args):
     """Goal 1: one noise, denoised in few and in many steps of DDIM."""
-    noise = draw_noise([args.seed], diffusion.image_size[0])
-    denoise(diffusion, noise, 2)  # the first call is slow: not to be measured
+    draw(diffusion, args, [args.seed], 2)  # the first call is slow: not to be measured
     ladder = sorted({*STEP_LADDER, args.steps, REFERENCE_STEPS})
     images, titles = [], []
     for steps in ladder:
         started = time.perf_counter()
-        images.append(denoise(diffusion, noise, steps)[0])
+        images.append(draw(diffusion, args, [args.seed], steps)[0])
         titles.append(f"{steps} steps\n{time.perf_counter() - started:.2f} s")
     best = images[ladder.index(REFERENCE_STEPS)]
     differences = [4 * (image - best).abs() for image in images]  # or it is all black
@@ -106,13 +122,9 @@ def show_forward_process(_, args):
 
 def compare_seeds(diffusion, args):
     """Goal 3: the same seed twice, and three others."""
-    size = diffusion.image_size[0]
-    once, again = (
-        denoise(diffusion, draw_noise([args.seed], size), args.steps)[0]
-        for _ in range(2)
-    )
+    once, again = (draw(diffusion, args, [args.seed], args.steps)[0] for _ in range(2))
     seeds = [args.seed + 1, args.seed + 2, args.seed + 3]
-    others = denoise(diffusion, draw_noise(seeds, size), args.steps)
+    others = draw(diffusion, args, seeds, args.steps)
     difference = (once - again).abs().max().item()
     same = "identical" if difference == 0 else f"different by {difference:.2g}"
     print(f"Seed {args.seed}, drawn twice: the two pictures are {same}.")
@@ -126,7 +138,9 @@ def compare_seeds(diffusion, args):
 def show_reverse_process(diffusion, args):
     """Goal 4: what the sampler has in hand, and what the network sees in it."""
     noise = draw_noise([args.seed], diffusion.image_size[0])
-    walk = sample(predictor(diffusion), noise, diffusion.alphas_cumprod, args.steps)
+    label = labels_for(diffusion.model, args.family, [args.seed])
+    predict = guided(diffusion, label, args.guidance)
+    walk = sample(predict, noise, diffusion.alphas_cumprod, args.steps)
     states = {  # t -> x_t, predicted x_0, each (3, 64, 64) in [0, 1]
         t: [(x[0].float().cpu().clamp(-1, 1) + 1) / 2 for x in (x_t, x_0)]
         for t, x_t, x_0 in tqdm(walk, total=args.steps + 1, disable=None)
@@ -148,12 +162,12 @@ def show_reverse_process(diffusion, args):
 
 def compare_samplers(diffusion, args):
     """Goal 5: DDIM and another solver, from one noise, at equal cost."""
-    noise = draw_noise([args.seed], diffusion.image_size[0])
-    best = denoise(diffusion, noise, REFERENCE_STEPS)[0]
+    seeds = [args.seed]
+    best = draw(diffusion, args, seeds, REFERENCE_STEPS)[0]
     samplers = list(dict.fromkeys(["ddim", args.sampler]))
     rows = [
-        [denoise(diffusion, noise, n, s, [args.seed])[0] for n in SOLVER_STEPS]
-        for s in samplers
+        [draw(diffusion, args, seeds, n, sampler)[0] for n in SOLVER_STEPS]
+        for sampler in samplers
     ]
     rows[0].append(best)
     titles = [

@@ -15,16 +15,21 @@ from ddpm.checkpoints import load_diffusion
 from ddpm.command_line import FRAME_RATE, SEED, SIDE, check_config, exercise_parser, run
 from ddpm.pictures import save_gif, upscale
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import blend_labels, evenly_changing, labels_for
 
 # --- CONFIG -----------------------------------------------------------------
 
 SEED_A = 42  # where the morph begins: any seed whose pattern you like
 SEED_B = 2  # and where it ends
+FAMILY = "any"  # of the cloth: a name, as "kente", or "any": that of SEED_A
+FAMILY_B = "same"  # try "any": that of SEED_B, and one family turns into the other
 NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer
 FPS = 8  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side of the GIF; the model draws 64
 SAMPLING_STEPS = 25  # try 10, 50
 SAMPLER = "dpmpp"  # or "ddim"; "ddpm" adds fresh noise to each frame: try it once
+GUIDANCE = 1.0  # how firmly to ask for the family
+EVEN = True  # try False: frames evenly spaced in the noise, not in what one sees
 
 
 def blend_values(num_frames):
@@ -48,7 +53,12 @@ def blend(t, noise_a, noise_b):
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
-        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=SEED_A
+        __doc__,
+        steps=SAMPLING_STEPS,
+        sampler=SAMPLER,
+        seed=SEED_A,
+        family=FAMILY,
+        guidance=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, SEED, SEED_B=SEED_B)
@@ -64,10 +74,25 @@ def main(argv=None):
     # --- Sample: all frames as one batch ------------------------------------
     size = diffusion.image_size[0]
     noise_a, noise_b = draw_noise([args.seed], size), draw_noise([SEED_B], size)
-    noise = torch.cat(
-        [blend(float(t), noise_a.clone(), noise_b.clone()) for t in values]
-    )
-    frames = denoise(diffusion, noise.float(), args.steps, args.sampler)
+    label_a = labels_for(diffusion.model, args.family, [args.seed])
+    label_b = label_a
+    if FAMILY_B != "same":
+        label_b = labels_for(diffusion.model, FAMILY_B, [SEED_B])
+
+    def draw(values):
+        noise = [blend(float(t), noise_a.clone(), noise_b.clone()) for t in values]
+        return denoise(
+            diffusion,
+            torch.cat(noise).float(),
+            args.steps,
+            args.sampler,
+            label=blend_labels(values, label_a, label_b),
+            guidance=args.guidance,
+        )
+
+    frames = draw(values)
+    if EVEN:  # draw once to see where the picture changes, then more frames there
+        frames = draw(evenly_changing(values, frames))
 
     # --- Save ---------------------------------------------------------------
     save_gif(upscale(frames, OUTPUT_SIZE / size), args.out / "my_morph.gif", FPS)

@@ -7,6 +7,7 @@ made of, you can import from here: `from generate_ddpm_morph import slerp`.
 import math
 import time
 
+import numpy as np
 import torch
 
 from ddpm.checkpoints import load_diffusion
@@ -21,35 +22,63 @@ from ddpm.command_line import (
 from ddpm.files import ROOT
 from ddpm.pictures import lerp, make_grid, save_gif, save_image, slerp, upscale
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import blend_labels, evenly_changing, labels_for
 
 __all__ = ["lerp", "make_grid", "save_gif", "save_image", "slerp", "upscale"]
 
 # --- CONFIG -----------------------------------------------------------------
 
 KEYFRAME_SEEDS = (13, 35, 27, 31)  # any, and any number of them
+FAMILY = "any"  # of all of them; "any": each seed's own, and their names are blended
+GUIDANCE = 1.0  # how firmly to ask for it
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side; the model draws 64
 SAMPLING_STEPS = 25  # of the sampler below
 SAMPLER = "dpmpp"
+LOOKS = 17  # pictures drawn first, to see where between two patterns the change is
 
 
-def noise_loop(keyframes, count):
-    """A closed walk through `keyframes` (K, 3, H, W): (count, 3, H, W).
+def eased(count, keyframes):
+    """How far each of `count` frames of a loop has come, (count,) in [0, keyframes).
 
-    Between two keyframes it follows the great circle, slow at both ends, so that
-    each pattern is seen for a moment. The frame after the last is the first.
+    Slow at each keyframe, so that its pattern is seen for a moment.
     """
-    place = torch.arange(count, dtype=torch.float64) * len(keyframes) / count
-    start = place.floor().long()
-    t = place - start
-    eased = (1 - torch.cos(math.pi * t)) / 2
-    return slerp(eased, keyframes[start], keyframes.roll(-1, dims=0)[start])
+    place = np.arange(count) * keyframes / count
+    return np.floor(place) + (1 - np.cos(math.pi * (place % 1))) / 2
+
+
+def stretch(diffusion, args, seeds, progress):
+    """The frames from one seed to another: (len(progress), 3, 64, 64) in [0, 1].
+
+    progress: which part of the change between the two has happened at each. The path
+    follows the great circle, and the names of the families are blended.
+    """
+    noise = draw_noise(seeds, diffusion.image_size[0]).split(1)
+    labels = [labels_for(diffusion.model, args.family, [seed]) for seed in seeds]
+
+    def draw(t):
+        return denoise(
+            diffusion,
+            slerp(t, *noise),
+            args.steps,
+            args.sampler,
+            label=blend_labels(t, *labels),
+            guidance=args.guidance,
+        )
+
+    t = np.linspace(0, 1, LOOKS)
+    return draw(evenly_changing(t, draw(t), progress))
 
 
 def main(argv=None):
     parser = exercise_parser(
-        __doc__, ROOT / "visuals", steps=SAMPLING_STEPS, sampler=SAMPLER
+        __doc__,
+        ROOT / "visuals",
+        steps=SAMPLING_STEPS,
+        sampler=SAMPLER,
+        family=FAMILY,
+        guidance=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
@@ -59,9 +88,14 @@ def main(argv=None):
     started = time.perf_counter()
 
     diffusion = load_diffusion(args.checkpoint, args.device)
-    keyframes = draw_noise(KEYFRAME_SEEDS, diffusion.image_size[0])
-    noise = noise_loop(keyframes, DURATION * FPS)
-    frames = denoise(diffusion, noise.float(), args.steps, args.sampler)
+    place = eased(DURATION * FPS, len(KEYFRAME_SEEDS))
+    pairs = zip(KEYFRAME_SEEDS, KEYFRAME_SEEDS[1:] + KEYFRAME_SEEDS[:1], strict=True)
+    frames = torch.cat(
+        [
+            stretch(diffusion, args, pair, place[np.floor(place) == k] - k)
+            for k, pair in enumerate(pairs)
+        ]
+    )
     path = args.out / "ddpm_fabric_morph.gif"
     save_gif(upscale(frames, OUTPUT_SIZE / frames.shape[-1]), path, FPS)
     seconds = time.perf_counter() - started

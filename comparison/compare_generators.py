@@ -21,7 +21,7 @@ import torch
 
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import measure, nearest
+from comparison.metrics import interval, measure, nearest
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import folder, run, script_parser, whole
@@ -29,7 +29,6 @@ from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.pictures import make_grid, to_uint8, upscale
 from ddpm.sampling import denoise, draw_noise
-from from_scratch.metrics import frechet_distance
 
 FEW = 500  # with fewer pictures the Frechet distance is too large and uncertain
 SHOWN = 16  # pictures of each set on the contact sheet
@@ -79,21 +78,6 @@ def embedded(count):
         "DCGAN": lambda seeds: dcgan.draw(gan, seeds),
     }
     return {name: timed(make, count) for name, make in makers.items()}
-
-
-def interval(features, real_features, draws=40):
-    """Where nine in ten such sets of pictures would have their Frechet distance.
-
-    5 % and 95 % quantile over resampled pictures. These repeat each other, so their
-    distances are too large; by how much on average is known, and taken off.
-    """
-    rng = np.random.default_rng(0)
-    distances = [
-        frechet_distance(rng.choice(features, len(features)), real_features)
-        for _ in range(draws)
-    ]
-    excess = np.mean(distances) - frechet_distance(features, real_features)
-    return np.quantile(distances - excess, [0.05, 0.95]).clip(min=0)
 
 
 def remark(row, images, other):

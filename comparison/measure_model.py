@@ -11,33 +11,53 @@ four minutes on two cores, by 250 steps some forty.
 
 import time
 
+import numpy as np
+
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import as_asked, measure, seam
+from comparison.metrics import as_asked, grain, interval, measure, seam
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
 from ddpm.dataset import draw_all, draw_textiles, load_folder
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
+from from_scratch.metrics import precision_recall
 
 
-def answers(pictures, labels, families):
-    """Share of the pictures that are of the family asked for, by both judges: most
-    likely, and with confidence over 0.9, of all and of each family: {name: number}."""
-    found = {}
-    for judge in ("first", "second"):
-        _, probabilities = look(load_classifier(judge), pictures)
-        likely = probabilities.argmax(axis=1) == labels
-        found[f"most likely, {judge} judge"] = likely.mean()
-        found[f"as asked, {judge} judge"] = as_asked(probabilities, labels)
-        for k, name in enumerate(families):
-            mine = labels == k
-            found[f"  {name}, {judge}"] = as_asked(probabilities[mine], labels[mine])
+def by_family(features, probabilities, labels, known, families):
+    """Share as asked, precision and recall of each family: {name: number}.
+
+    known: (features, labels) of the textiles trained on.
+    """
+    found = {
+        "most likely the one asked": (probabilities.argmax(axis=1) == labels).mean(),
+        "as asked": as_asked(probabilities, labels),
+    }
+    for k, name in enumerate(families):
+        mine, real = labels == k, known[0][known[1] == k]
+        found[f"{name}: as asked"] = as_asked(probabilities[mine], labels[mine])
+        both = precision_recall(features[mine], real[: mine.sum()])
+        found[f"{name}: precision"], found[f"{name}: recall"] = both
     return found
 
 
+def column(pictures, train, judge, labels, families):
+    """All numbers of one set of pictures by one judge: {name: number}."""
+    reference, _ = look(judge, train)
+    row = measure(pictures, train, reference, judge)
+    features, probabilities = look(judge, pictures)
+    row["lowest likely"], row["highest likely"] = interval(features, reference)
+    row |= {"seam": seam(pictures), "grain": grain(pictures)}
+    if families:
+        known = reference, np.arange(len(train)) % len(families)
+        row |= by_family(features, probabilities, labels, known, families)
+    return row
+
+
 def main(argv=None):
-    parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
+    parser = exercise_parser(
+        __doc__, out=None, steps=20, sampler="dpmpp", seed=0, guidance=1.0
+    )
     parser.add_argument("--count", type=whole(16, 10**6), default=1024)
     parser.add_argument(
         "--textiles", type=whole(16, 10**6), default=16_000, help="trained on (16000)"
@@ -53,26 +73,36 @@ def main(argv=None):
         train, _ = load_folder(draw_textiles(args.textiles))
         held, labels = held_out(args.count, discrete_textiles)
         label = None
-    judge = load_classifier("first" if families else "discrete")
-    reference, _ = look(judge, train)
 
     noise = draw_noise(range(args.seed, args.seed + args.count))
     start = time.perf_counter()
     images = denoise(
-        diffusion, noise, args.steps, args.sampler, batch_size=64, label=label
+        diffusion,
+        noise,
+        args.steps,
+        args.sampler,
+        batch_size=64,
+        label=label,
+        guidance=args.guidance,
     )
     seconds = time.perf_counter() - start
 
-    rows = []
-    for pictures in (to_uint8(images), held):
-        row = measure(pictures, train, reference, judge) | {"seam": seam(pictures)}
-        rows.append(row | (answers(pictures, labels, families) if families else {}))
+    judges = ("first", "second") if families else ("discrete",)
+    columns = {
+        f"{name}, {judge}": column(
+            pictures, train, load_classifier(judge), labels, families
+        )
+        for judge in judges
+        for name, pictures in (("model", to_uint8(images)), ("floor", held))
+    }
     print(
-        f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, seeds from "
-        f"{args.seed}, {seconds:.0f} s\n\n{'':24}{'model':>8}{'floor':>10}"
+        f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, guidance "
+        f"{args.guidance:g}, seeds from {args.seed}, {seconds:.0f} s\n"
     )
-    for name, number in rows[0].items():
-        print(f"{name:24}{number:>8.4f}{rows[1][name]:>10.4f}")
+    print(f"{'':26}" + "".join(f"{head:>17}" for head in columns))
+    for name in columns[f"model, {judges[0]}"]:
+        numbers = "".join(f"{row[name]:>17.4f}" for row in columns.values())
+        print(f"{name:26}{numbers}")
 
 
 if __name__ == "__main__":

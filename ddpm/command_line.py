@@ -4,6 +4,7 @@ A wrong value, typed or in CONFIG, ends in one sentence and exit code 2.
 """
 
 import argparse
+import math
 
 from ddpm.files import UserError, writable
 from ddpm.sampling import SAMPLERS
@@ -14,6 +15,7 @@ STEPS = (1, 1000)  # of sampling
 TIMESTEP = (0, 999)
 FRAME_RATE = (1, 50)  # browsers play no faster
 SIDE = (16, 2048)  # pixels of a GIF
+GUIDANCE = (0, 20)
 
 
 def whole(low, high):
@@ -25,6 +27,23 @@ def whole(low, high):
                 f"{text} is not a whole number from {low} to {high}"
             )
         return int(text)
+
+    return parse
+
+
+def number(low, high):
+    """A type for argparse: a number from low to high, with or without a point."""
+
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text} is not a number from {low} to {high}"
+            )
+        return value
 
     return parse
 
@@ -84,13 +103,18 @@ def exercise_parser(doc, out=".", **config):
     """A parser with the flags that all exercises share.
 
     out: the folder to write to; None if the script writes nothing. config: defaults
-    from the CONFIG block, checked like typed ones, for `steps`, `sampler` and `seed`,
-    as far as the script has them.
+    from the CONFIG block, checked like typed ones, for `steps`, `sampler`, `seed`,
+    `family` and `guidance`, as far as the script has them.
     """
     flags = {
         "steps": (whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
         "sampler": (one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
         "seed": (whole(*SEED), "names the noise, and so the picture"),
+        "family": (str, "a family's name, any or none"),
+        "guidance": (
+            number(*GUIDANCE),
+            "how firmly to ask for it, {} to {}".format(*GUIDANCE),
+        ),
     }
     parser = script_parser(doc, device=True)
     for name, default in config.items():

@@ -45,7 +45,7 @@ def aligned(seed):
     return textiles.pattern(seed, moved=place % 4)
 
 
-ADAM = {"optimizer": "Adam", "start": ""}
+ADAM = {"optimizer": "Adam", "start": None}
 VARIANTS = {
     "base": ADAM,
     "zeros": ADAM | {"config": NETWORK | {"padding": "zeros"}},
@@ -54,7 +54,7 @@ VARIANTS = {
     "noisier t": ADAM | {"spread": ((0, 0), (0.02, 50), (0.6, 450), (1, 1000))},
     "aligned": ADAM | {"draw": aligned, "textiles": 12_000},
     "SOAP": ADAM | {"optimizer": "SOAP"},
-    "Muon": {"start": ""},
+    "Muon": {"start": None},
     "embedded": {"optimizer": "Adam"},
     "embedded, Muon": {},
 }

@@ -1,29 +1,47 @@
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
+from conftest import lit
 from PIL import Image
 
 import generate_ddpm_morph
-from ddpm.pictures import (
-    slerp,
-)
-from generate_ddpm_morph import noise_loop
+from ddpm.pictures import slerp
+from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import family_of
+from generate_ddpm_morph import eased, stretch
 
 
-def noise(seed, n=3):
-    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+def test_the_loop_is_closed_and_slow_at_each_keyframe():
+    place = eased(40, 4)
+    assert place[::10].tolist() == [0, 1, 2, 3]
+    steps = np.diff([*place, 4])
+    assert (steps > 0).all()
+    np.testing.assert_allclose(steps[:10], steps[:10][::-1])  # as it comes, so it goes
+    assert steps[0] < 0.3 * steps.max()
 
 
-def test_loop_is_closed_even_and_on_the_sphere():
-    keyframes = noise(1, n=4)
-    loop = noise_loop(keyframes, 40)
-    for k in range(4):
-        assert torch.equal(loop[10 * k], keyframes[k])
-    lengths = loop.flatten(1).norm(dim=1)
-    ends = keyframes.flatten(1).norm(dim=1)
-    assert ends.min() * 0.999 < lengths.min() and lengths.max() < ends.max() * 1.001
-    moves = (loop - loop.roll(1, dims=0)).flatten(1).norm(dim=1)
-    assert moves[0] < 1.5 * moves[10] and moves[0] < moves.max()  # no jump at the seam
+def test_a_stretch_begins_at_its_seed_and_shares_out_the_change(tiny, monkeypatch):
+    monkeypatch.setattr(generate_ddpm_morph, "LOOKS", 65)
+    args = Namespace(steps=4, sampler="dpmpp", family="any", guidance=1)
+    progress = np.linspace(0, 1, 17)
+    frames = stretch(lit(tiny), args, [3, 8], progress)
+    ends = denoise(tiny, draw_noise([3, 8]), 4, "dpmpp")
+    torch.testing.assert_close(frames[[0, -1]], ends, atol=1e-4, rtol=0)
+    steps = (frames[1:] - frames[:-1]).square().mean(dim=(1, 2, 3)).sqrt()
+    assert steps.max() < 1.2 * steps.mean()
+
+
+def test_names_are_blended_where_each_seed_has_its_own(torus):
+    args = Namespace(steps=2, sampler="dpmpp", family="any", guidance=1)
+    frames = stretch(lit(torus), args, [3, 8], np.array([0, 0.5, 1]))
+    first, last = (family_of(seed, torus.model.families) for seed in (3, 8))
+    assert first != last
+    for frame, seed, name in ((frames[0], 3, first), (frames[-1], 8, last)):
+        label = torus.model.one_hot([name])
+        [alone] = denoise(torus, draw_noise([seed]), 2, "dpmpp", label=label)
+        torch.testing.assert_close(frame, alone, atol=1e-4, rtol=0)
 
 
 def test_the_morph_command(tiny_file, tmp_path, monkeypatch):

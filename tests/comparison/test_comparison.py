@@ -14,6 +14,8 @@ from comparison.classifier import (
 )
 from comparison.metrics import (
     as_asked,
+    grain,
+    interval,
     nearest,
     recognised,
     seam,
@@ -60,6 +62,24 @@ def test_seam_is_the_jump_across_the_border_beside_those_inside():
     assert seam(both) == pytest.approx(7)
     noise = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3))
     assert seam(noise.astype(np.uint8)) == pytest.approx(1, abs=0.02)
+
+
+def test_grain_is_the_specks_of_colour_and_not_the_weave():
+    """Independent noise in one chroma channel: less its 3 x 3 mean it keeps 8 / 9 of
+    its variance, and half of a normal distribution lies within 0.6745 of it."""
+    rng = np.random.default_rng(0)
+    grey = np.full((4, 64, 64, 3), 128, np.uint8)
+    weave = grey + rng.integers(0, 40, (4, 64, 64, 1)).astype(np.uint8)
+    assert grain(grey) == 0 and grain(weave) == pytest.approx(0, abs=1e-6)
+    blue = grey.astype(float)
+    blue[..., 2] += rng.normal(0, 20, (4, 64, 64))
+    # Of a step in blue, Cb takes 0.886 / 1.772 and Cr -0.114 / 1.402.
+    wide, narrow = (20 * part * (8 / 9) ** 0.5 * 0.6745 for part in (0.5, 0.0813))
+    both = grain(np.uint8(np.rint(blue)))
+    assert narrow < both < wide
+    edges = grey.copy()
+    edges[:, :, ::16] = (200, 20, 20)
+    assert grain(edges) == pytest.approx(0, abs=1e-6)
 
 
 def test_steps_of_a_fade_are_even_and_of_a_slide_show_one():
@@ -141,9 +161,9 @@ def test_held_out_textiles_belong_to_the_families_named(textiles):
 
 def table(capsys):
     return {
-        line[:24].strip(): line[24:].split()
+        line[:26].strip(): line[26:].split()
         for line in capsys.readouterr().out.splitlines()
-        if line[24:].strip()
+        if line[26:].strip()
     }
 
 
@@ -158,13 +178,15 @@ def test_a_model_that_knows_families_is_asked_for_each(tmp_path, monkeypatch, ca
     )
     rows = table(capsys)
     assert float(rows["seam"][1]) == pytest.approx(1, abs=0.1)
-    for judge in ("first", "second"):
-        shares = [float(rows[f"{name}, {judge}"][0]) for name in FAMILIES]
-        assert float(rows[f"as asked, {judge} judge"][0]) == pytest.approx(
-            np.mean(shares)
-        )
-        assert float(rows[f"as asked, {judge} judge"][1]) > 0.9  # real cloth
+    for judge in (0, 1):  # two columns each: the model, and real cloth
+        shares = [float(rows[f"{name}: as asked"][2 * judge]) for name in FAMILIES]
+        model, real = map(float, rows["as asked"][2 * judge :][:2])
+        assert model == pytest.approx(np.mean(shares), abs=1e-3)
+        assert real > 0.9
         assert max(shares) <= 1 and min(shares) == 0  # noise is not of every family
+        model, real = map(float, rows["kuba: precision"][2 * judge :][:2])
+        assert model == 0 and real == 1  # the real ones were trained on
+    assert float(rows["grain"][0]) > 3 * float(rows["grain"][1])  # it draws noise
 
 
 def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
@@ -177,7 +199,7 @@ def test_one_command_measures_a_model(tiny_file, monkeypatch, capsys):
         f"--checkpoint {tiny_file} --steps 1 --count 16 --textiles 40".split()
     )
     rows = table(capsys)
-    assert rows[""] == ["model", "floor"]
+    assert rows[""] == ["model,", "discrete", "floor,", "discrete"]
     assert float(rows["nearest real"][1]) == 0  # the same seeds
     assert float(rows["precision"][1]) == 1
     model, floor = map(float, rows["Frechet distance"])
@@ -228,7 +250,7 @@ def test_interval_is_where_other_sets_have_their_distance():
     rng = np.random.default_rng(0)
     real, *sets = rng.normal(0, 1, (21, 200, 16))
     distances = [frechet_distance(features, real) for features in sets]
-    low, high = compare_generators.interval(sets[0], real)
+    low, high = interval(sets[0], real)
     assert 0.5 < np.mean([low < distance < high for distance in distances]) <= 1
     assert high - low < 4 * np.std(distances)
 
