@@ -18,6 +18,7 @@ from ddpm.command_line import run, script_parser
 from ddpm.files import ROOT
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import ANY, labels_for
 
 
 def main(argv=None):
@@ -29,7 +30,9 @@ def main(argv=None):
     save_weights(
         ema, checkpoint["config"], checkpoint["step"], EMBEDDED_WEIGHTS, half=True
     )
-    images = denoise(load_diffusion(EMBEDDED_WEIGHTS), draw_noise(range(42, 58)))
+    diffusion, seeds = load_diffusion(EMBEDDED_WEIGHTS), range(42, 58)
+    label = labels_for(diffusion.model, ANY, seeds)  # as exercise 1 draws
+    images = denoise(diffusion, draw_noise(seeds), label=label)
     picture = ROOT / "training_results" / "embedded" / "samples.png"
     save_image(upscale(make_grid(images), 4), picture)
     print(f"Wrote {EMBEDDED_WEIGHTS} and {picture}.")

@@ -32,14 +32,12 @@ from ddpm.command_line import run, script_parser
 from ddpm.files import UserError, replacing
 from ddpm.pictures import save_gif, slerp, upscale
 from ddpm.sampling import denoise, draw_noise, predictor, sample
+from ddpm.steering import ANY, evenly_changing, labels_for
 
 LIVE = Path(__file__).resolve().parent
 STATIC = LIVE.parent / "_static" / "live"
 
-# Layers at full resolution keep the 16 bits they are stored with: rounded to 8, they
-# alone move a picture further than all the others together.
-KEPT = ("init_conv", "time_mlp", "downs.0", "ups.1.3", "ups.2", "final")
-SMALL = 60_000  # weights; smaller tensors keep theirs, too
+SMALL = 60_000  # weights; smaller tensors keep the 16 bits they are stored with
 SEEDS = range(42, 50)
 # What the eye does not see side by side, in grey levels of 255: the mean difference of
 # one picture, and of all but one. One may differ: a picture half-way down between two
@@ -51,12 +49,18 @@ WORST, MEAN = 2.0, 1.0
 
 
 def export(diffusion):
-    """The network as ONNX: x (1, 3, 64, 64), t (1,) -> v (1, 3, 64, 64), float32."""
-    example = (torch.zeros(1, 3, *diffusion.image_size), torch.zeros(1))
+    """The network as ONNX: x (1, 3, 64, 64), t (1,) -> v (1, 3, 64, 64), float32.
+
+    Where it knows families, it takes a third input: label (1, families + 1).
+    """
+    unet = diffusion.model.eval()
+    example = {"x": torch.zeros(1, 3, *diffusion.image_size), "t": torch.zeros(1)}
+    if unet.families:
+        example["label"] = unet.one_hot([None])
     program = torch.onnx.export(
-        diffusion.model.eval(),
-        example,
-        input_names=["x", "t"],
+        unet,
+        tuple(example.values()),
+        input_names=[*example],
         output_names=["v"],
         opset_version=20,
         dynamo=True,
@@ -65,8 +69,22 @@ def export(diffusion):
     return program.model_proto
 
 
-def shrink(model):
-    """Store weights in 8 bits, one scale an output channel, or in 16; see KEPT."""
+def finest(unet):
+    """How the names of the layers begin that work at full resolution, and of time's.
+
+    They keep their 16 bits: rounded to 8, they alone move a picture further than all
+    the others together.
+    """
+    last = len(unet.ups) - 1  # what leads up to it is part of the level below
+    up = (f"ups.{last - 1}.3.", f"ups.{last}.")
+    return ("init_conv.", "time_mlp.", "downs.0.", *up, "final_")
+
+
+def shrink(model, kept):
+    """Store weights in 8 bits, one scale an output channel; in 16 if small or kept.
+
+    kept: beginnings of names, as from `finest`.
+    """
     graph = model.graph
     widen = []
     for tensor in list(graph.initializer):
@@ -74,7 +92,7 @@ def shrink(model):
             continue
         weights = numpy_helper.to_array(tensor)  # (out, ...)
         stored = f"{tensor.name}_stored"
-        if weights.size <= SMALL or tensor.name.startswith(KEPT):
+        if weights.size <= SMALL or tensor.name.startswith(kept):
             parts = {stored: weights.astype(np.float16)}
             node = helper.make_node("Cast", [*parts], [tensor.name], to=1)
         else:
@@ -101,22 +119,26 @@ def shrink(model):
 class OnnxUnet(torch.nn.Module):
     """The packed network in the place of the U-Net, a picture at a time."""
 
-    def __init__(self, packed):
+    def __init__(self, packed, unet):
         super().__init__()
         self.session = onnxruntime.InferenceSession(packed)
+        self.families, self.one_hot = unet.families, unet.one_hot
 
-    def forward(self, x, t, x_self_cond=None):
+    def forward(self, x, t, label=None):
         """x (1, 3, H, W) in [-1, 1] with noise, t (1,) -> (1, 3, H, W)."""
         inputs = {"x": x.numpy(), "t": t.float().numpy()}
+        if label is not None:
+            inputs["label"] = label.numpy()
         return torch.from_numpy(self.session.run(None, inputs)[0])
 
 
 def check_pictures(diffusion, packed):
     """Compare samples of both networks. Raises UserError if the difference shows."""
     noise = draw_noise(SEEDS)
-    exact = denoise(diffusion, noise, 20, "dpmpp")
-    diffusion.model = OnnxUnet(packed)
-    close = denoise(diffusion, noise, 20, "dpmpp", batch_size=1)
+    label = labels_for(diffusion.model, ANY, SEEDS)
+    exact = denoise(diffusion, noise, 20, "dpmpp", label=label)
+    diffusion.model = OnnxUnet(packed, diffusion.model)
+    close = denoise(diffusion, noise, 20, "dpmpp", batch_size=1, label=label)
     difference = ((close - exact) * 255).abs().flatten(1)  # (8, 3 H W)
     means = difference.mean(1)
     print("Difference from the full weights in grey levels of 255, 20 dpmpp steps:")
@@ -130,7 +152,7 @@ def check_pictures(diffusion, packed):
     if means.max() > WORST or means.mean() > MEAN:
         raise UserError(
             "The packed network draws visibly other pictures, nothing was written. "
-            "Name more layers in KEPT."
+            "Keep more layers in 16 bits: name them in finest."
         )
 
 
@@ -179,9 +201,10 @@ def pack_runtime():
     shutil.copyfile(wheel / "ThirdPartyNotices.txt", notices)
 
 
-def write_manifest(step):
-    """What the page knows before it loads anything: sizes, and of which weights."""
+def write_manifest(step, families):
+    """What the page knows before it loads anything: families, sizes, which weights."""
     manifest = {
+        "families": families,
         "weights": hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest(),
         "step": step,
         "bytes": {n: (STATIC / n).stat().st_size for n in ("runtime.js", "network.js")},
@@ -191,16 +214,22 @@ def write_manifest(step):
 
 
 def record(diffusion):
-    """The two recordings, drawn as the page draws: x_t beside x_0, and a morph."""
-    schedule = diffusion.alphas_cumprod
-    walk = sample(predictor(diffusion), draw_noise([42]), schedule, 20, "dpmpp")
+    """The two recordings: x_t beside x_0 as exercise 1 draws, a morph as exercise 3."""
+    label = labels_for(diffusion.model, ANY, [42])
+    predict, schedule = predictor(diffusion, label), diffusion.alphas_cumprod
+    walk = sample(predict, draw_noise([42]), schedule, 20, "dpmpp")
     *pairs, _ = (torch.cat([x_t, x_0], dim=3) / 2 + 0.5 for _, x_t, x_0 in walk)
     frames = torch.cat(pairs + pairs[-1:] * 10).clamp(0, 1)  # the last stays a while
     frames = frames.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
     save_gif(frames, STATIC / "recorded_draw.gif", fps=6)
 
-    noise = slerp(torch.linspace(0, 1, 17), *draw_noise([42, 2]).split(1))
-    there = denoise(diffusion, noise, 20, "dpmpp", batch_size=1)
+    def draw(t):
+        noise = slerp(t, *draw_noise([42, 2]).split(1))
+        labels = None if label is None else label.expand(len(noise), -1)
+        return denoise(diffusion, noise, 20, "dpmpp", batch_size=1, label=labels)
+
+    t = torch.linspace(0, 1, 17)
+    there = draw(evenly_changing(t, draw(t)))  # within the family of the first
     loop = torch.cat([there, there.flip(0)[1:-1]])
     save_gif(upscale(loop, 3), STATIC / "recorded_morph.gif", fps=8)
 
@@ -212,13 +241,14 @@ def main(argv=None):
     if not args.runtime and not (STATIC / "runtime.js").exists():
         parser.error("there is no runtime.js yet: add --runtime")
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    packed = shrink(export(diffusion))
+    packed = shrink(export(diffusion), finest(diffusion.model))
     check_pictures(diffusion, packed)  # from here on, it draws with the packed network
     if args.runtime:
         pack_runtime()
     pack_network(diffusion, packed)
     record(diffusion)
-    write_manifest(read_checkpoint(EMBEDDED_WEIGHTS)["step"])
+    step = read_checkpoint(EMBEDDED_WEIGHTS)["step"]
+    write_manifest(step, diffusion.model.families)
     total = sum(path.stat().st_size for path in STATIC.iterdir())
     print(f"Wrote {STATIC}: {total / 1e6:.1f} MB.")
 

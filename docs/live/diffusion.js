@@ -1,7 +1,9 @@
-/* The lesson's mathematics once more, in JavaScript: noise, walk, samplers, slerp.
+/* The lesson's mathematics once more, in JavaScript: noise, walk, samplers, guidance,
+   families, slerp.
 
-   Read it beside ddpm/sampling.py and ddpm/pictures.py: names and results are the same. A picture is a Float32Array of 3 * 64 * 64 numbers in [-1, 1], channel by
-   channel. */
+   Read it beside ddpm/sampling.py, ddpm/steering.py and ddpm/pictures.py: names and
+   results are the same. A picture is a Float32Array of 3 * 64 * 64 numbers in [-1, 1],
+   channel by channel. */
 
 "use strict";
 
@@ -37,7 +39,8 @@ const Diffusion = (() => {
 
       torch fills a large tensor with uniform numbers of 24 bits, then turns each
       sixteen of them into normal ones, the first eight with the last eight (Box and
-      Muller 1958). seed: 0 to 2^32 - 1. */
+      Muller 1958). seed: 0 to 2^53 - 1; the state, whose numbers have 32 bits, takes
+      the lowest 32 of it, as in torch. */
   function drawNoise(seed) {
     const random = mersenneTwister(seed);
     const noise = new Float32Array(LENGTH);
@@ -117,6 +120,43 @@ const Diffusion = (() => {
     }
   }
 
+  /** From network(x, t, label) -> v to predict(x, t) -> v, which asks more firmly.
+
+      Classifier-free guidance (Ho and Salimans 2022, eq. 6): the difference that the
+      label makes is taken `weight` times; 1 is the label alone, in one pass and not
+      two. x0 depends linearly on v, so v may be weighed where Python weighs x0.
+      label: as from labelFor. */
+  function guided(network, label, weight) {
+    if (weight === 1 || !label) return (x, t) => network(x, t, label);
+    const unasked = label.map((_, k) => +(k === label.length - 1));
+    return async (x, t) => {
+      const withLabel = await network(x, t, label);
+      const without = await network(x, t, unasked);
+      return without.map((v, i) => v + weight * (withLabel[i] - v));
+    };
+  }
+
+  /** The family that a seed draws where none is asked for by name. */
+  function familyOf(seed, families) {
+    const n = families.length;
+    const place = seed % n;
+    const block = (seed - place) / n; // exact, as all whole numbers below 2^53
+    return families[(5 * place + 3 * (block % n)) % n];
+  }
+
+  /** 1 in the row of a name, the last of which asks for none: (families + 1). */
+  function oneHot(name, families) {
+    return Float32Array.from([...families, "none"], (row) => +(row === name));
+  }
+
+  /** What to ask the network for, as labels_for in Python: a label, or null.
+
+      family: a name; any, where the seed draws one; or none. */
+  function labelFor(families, family, seed) {
+    if (families.length === 0) return null;
+    return oneHot(family === "any" ? familyOf(seed, families) : family, families);
+  }
+
   /** Great circle from noise a (t = 0) to noise b (t = 1) (Shoemake 1985, section 3.3).
 
       The direction turns evenly, the length goes straight from |a| to |b|. */
@@ -133,5 +173,14 @@ const Diffusion = (() => {
     return a.map((ai, i) => weightA * ai + weightB * b[i]);
   }
 
-  return { SIZE, drawNoise, timestepPairs, denoise, slerp };
+  return {
+    SIZE,
+    drawNoise,
+    timestepPairs,
+    denoise,
+    guided,
+    familyOf,
+    labelFor,
+    slerp,
+  };
 })();

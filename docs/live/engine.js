@@ -35,7 +35,9 @@ const Engine = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  /** From the runtime and its files to predict(x, t) -> v.
+  /** From the runtime and its files to predict(x, t, label) -> v.
+
+      label: one number a family and one for none, or null where it knows no families.
 
       Runs in the page or, as text, in a Worker: so it uses no name from outside. */
   async function startNetwork(ort, { wasm, mjs, unet }) {
@@ -44,11 +46,12 @@ const Engine = (() => {
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(module) };
     const session = await ort.InferenceSession.create(unet);
-    return async (x, t) => {
+    return async (x, t, label) => {
       const inputs = {
         x: new ort.Tensor("float32", x, [1, 3, 64, 64]),
         t: new ort.Tensor("float32", [t], [1]),
       };
+      if (label) inputs.label = new ort.Tensor("float32", label, [1, label.length]);
       return (await session.run(inputs)).v.data;
     };
   }
@@ -56,10 +59,10 @@ const Engine = (() => {
   /** What the Worker does, as text as well: it answers one message by one. */
   function serve(start) {
     let predict;
-    self.onmessage = async ({ data: { files, x, t } }) => {
+    self.onmessage = async ({ data: { files, x, t, label } }) => {
       try {
         if (files) predict = await start(self.ort, files);
-        self.postMessage({ v: files ? null : await predict(x, t) });
+        self.postMessage({ v: files ? null : await predict(x, t, label) });
       } catch (error) {
         self.postMessage({ error: String(error) });
       }
@@ -78,7 +81,7 @@ const Engine = (() => {
         worker.postMessage(message);
       });
     await ask({ files });
-    return (x, t) => ask({ x, t });
+    return (x, t, label) => ask({ x, t, label });
   }
 
   /** predict in the page itself, for browsers that give a page from disk no Worker. */
@@ -91,9 +94,9 @@ const Engine = (() => {
       document.head.append(script);
     });
     const predict = await startNetwork(window.ort, files);
-    return async (x, t) => {
+    return async (...question) => {
       await new Promise((resolve) => setTimeout(resolve, 20)); // let the page repaint
-      return predict(x, t);
+      return predict(...question);
     };
   }
 
@@ -120,7 +123,8 @@ const Engine = (() => {
       answer = await startInPage(source, files);
     }
     let last = Promise.resolve(); // one question after the other, whoever asks
-    const predict = (x, t) => (last = last.catch(() => {}).then(() => answer(x, t)));
+    const predict = (...question) =>
+      (last = last.catch(() => {}).then(() => answer(...question)));
     const gifenc = {};
     new Function("exports", new TextDecoder().decode(gifSource))(gifenc);
     return { predict, alphaBar: network.alphaBar, gifenc, where };

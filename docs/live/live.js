@@ -11,6 +11,7 @@
   const SIZE = Diffusion.SIZE;
   const STEPS = [1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250];
   const SAMPLERS = { dpmpp: "DPM-Solver++", ddim: "DDIM" };
+  const FAMILIES = LIVE.families ?? []; // that the network can be asked for
   const STRIDES = [32, 16, 8, 4, 2, 1]; // of a morph: coarse first, then filled in
   const PLACES = STRIDES[0];
   const TILES = 9; // of the strip: each fourth picture of a morph
@@ -18,7 +19,13 @@
     Object.values(LIVE.bytes).reduce((sum, bytes) => sum + bytes) / 1e6,
   );
 
+  const HINT =
+    `The first press loads ${MEGABYTES} MB. Then the model runs on your own ` +
+    "processor, and nothing is sent anywhere.";
+
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const words = (name) => name.replaceAll("_", " ");
+  const stepsOf = (count) => (count === 1 ? "1 step" : `${count} steps`);
 
   // --- Pictures and files ------------------------------------------------------
 
@@ -46,9 +53,10 @@
   }
 
   /** frames: [{pictures, delay in ms}], pictures side by side -> an endless GIF. */
-  function toGif(gifenc, frames) {
+  async function toGif(gifenc, frames) {
     const gif = gifenc.GIFEncoder();
     for (const { pictures, delay } of frames) {
+      await sleep(0); // the page stays awake
       const palette = gifenc.quantize(toImage(pictures).data, 256);
       const { data, width, height } = toImage(pictures, 4);
       const indexed = gifenc.applyPalette(data, palette);
@@ -66,12 +74,26 @@
     return new Promise((resolve) => canvas.toBlob(resolve));
   }
 
-  function save({ seeds, sampler, steps }, ending, blob) {
+  /** Hand the reader a file; returns its name. */
+  function save({ seeds, family, guidance, sampler, steps }, ending, blob) {
+    const parts = ["fabric", seeds.join("_to_")];
+    if (family !== "any") parts.push(family);
+    if (guidance !== 1) parts.push(`guidance_${guidance}`);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `fabric_${seeds.join("_to_")}_${sampler}_${steps}.${ending}`;
+    link.download = `${[...parts, sampler, steps].join("_")}.${ending}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    return link.download;
+  }
+
+  async function saveGif(w) {
+    const { run, mode, ui } = w;
+    const frames = mode.frames(run);
+    ui.status.textContent = `Packing ${frames.length} frames into a GIF …`;
+    const { gifenc } = await Engine.load();
+    const name = save(run, "gif", await toGif(gifenc, frames));
+    if (w.run === run) ui.status.textContent = `Saved ${name}.`;
   }
 
   // --- What is seen --------------------------------------------------------------
@@ -89,23 +111,37 @@
     <figcaption data-part="${part}Caption"></figcaption></figure>`;
 
   const seedField = ([part, label, seed]) => `<div class="live-field live-seed">
-    <label>${label}<input data-part="${part}" type="number" min="0" max="4294967295"
-      value="${seed}" required></label>
+    <label>${label}<input data-part="${part}" type="number" min="0"
+      max="${Number.MAX_SAFE_INTEGER}" value="${seed}" required></label>
     <button type="button" data-dice="${part}" class="live-icon"
       aria-label="${label}: throw the dice">${DICE}</button></div>`;
 
-  const samplerField = (group) => `<fieldset class="live-field live-sampler">
-    <legend>Sampler</legend>${Object.entries(SAMPLERS)
+  /** One of several: choices are {value: what is shown}, of which the first is taken. */
+  const choice = (name, legend, choices) => `
+    <fieldset class="live-field live-choice live-${name}">
+    <legend>${legend}</legend>${Object.entries(choices)
       .map(
-        ([value, label]) => `<label><input type="radio" name="sampler-${group}"
-          value="${value}" ${value === "dpmpp" ? "checked" : ""}>
-          <span>${label}</span></label>`,
+        ([value, label], place) => `<label><input type="radio" name="${name}"
+          value="${value}" ${place ? "" : "checked"}><span>${label}</span></label>`,
       )
       .join("")}</fieldset>`;
 
-  const template = (mode, group) => `
+  const slider = (part, label, attributes) => `<div class="live-field live-slider">
+    <label>${label}: <span data-part="${part}Shown"></span><input data-part="${part}"
+      type="range" ${attributes}></label></div>`;
+
+  const clothChoice = choice(
+    "cloth",
+    `Cloth: <span data-part="clothShown"></span>`,
+    Object.fromEntries(["any", ...FAMILIES, "none"].map((name) => [name, words(name)])),
+  );
+  const GUIDANCE = `min="1" max="4" step="0.5" value="1"`;
+  const PLACE_OF_STEPS = `min="0" max="${STEPS.length - 1}" value="${STEPS.indexOf(20)}"`;
+
+  const template = (mode) => `
     <form class="live-card" aria-label="${mode.title}">
       <p class="live-title">${mode.title}</p>
+      ${FAMILIES.length ? clothChoice : ""}
       <div class="live-view">
         <div class="live-stage">${figure("noisy")}${figure("picture")}</div>
         ${mode.strip}
@@ -116,15 +152,15 @@
       </div>
       <div class="live-panel">
         ${mode.seeds.map(seedField).join("")}
-        <div class="live-field live-steps"><label>Steps:
-          <span data-part="stepsShown"></span><input data-part="steps" type="range"
-            min="0" max="${STEPS.length - 1}" value="${STEPS.indexOf(20)}"></label></div>
-        ${mode.sampler ? samplerField(group) : ""}
+        ${FAMILIES.length ? slider("guidance", "Guidance", GUIDANCE) : ""}
+        ${slider("steps", "Steps", PLACE_OF_STEPS)}
+        ${mode.sampler ? choice("sampler", "Sampler", SAMPLERS) : ""}
         <button type="submit" data-part="main" class="live-main"></button>
         <div class="live-save"><button type="button" data-part="png">Save PNG</button>
           <button type="button" data-part="gif">Save GIF</button></div>
       </div>
       <p data-part="status" class="live-status" role="status"></p>
+      ${mode.inPython}
     </form>`;
 
   /** In the place of the widget: the recording, and one sentence that says so. */
@@ -135,9 +171,55 @@
       `The model cannot run here (${reason}): this is a recording of it.`;
   }
 
-  function caption({ ui }, part, text) {
+  /** The load failed, or the network did: all stays as it is set, to try again. */
+  function showFailure({ ui, mode }, reason) {
+    ui.status.innerHTML = `<a href="${Engine.FOLDER}${mode.recording}">a recording</a>`;
+    ui.status.prepend(`It did not work: ${reason}. Try again, or watch `);
+    ui.main.textContent = "Try again";
+  }
+
+  /** description: what a reader hears who cannot see the picture. */
+  function caption({ ui }, part, text, description = text) {
     ui[`${part}Caption`].textContent = text;
-    ui[part].setAttribute("aria-label", text);
+    ui[part].setAttribute("aria-label", description);
+  }
+
+  /** What the network is asked for, in words, if it can be asked. */
+  function asked({ family, seeds }) {
+    if (!FAMILIES.length) return "";
+    const name = family === "any" ? Diffusion.familyOf(seeds[0], FAMILIES) : family;
+    return `, asked for ${words(name)}`;
+  }
+
+  /** What the controls say now; of those that are not there, the default. */
+  function settings({ form, ui, mode }) {
+    const { cloth, sampler } = form.elements;
+    const family = cloth?.value ?? "any";
+    return {
+      seeds: mode.seeds.map(([part]) => +ui[part].value),
+      family,
+      guidance: family === "none" ? 1 : +(ui.guidance?.value ?? 1),
+      sampler: sampler?.value ?? "dpmpp",
+      steps: STEPS[ui.steps.value],
+    };
+  }
+
+  function showSettings(w) {
+    const { ui } = w;
+    const { seeds, family, guidance, steps } = settings(w);
+    ui.stepsShown.textContent = steps;
+    ui.steps.setAttribute("aria-valuetext", stepsOf(steps));
+    if (!FAMILIES.length) return;
+    ui.guidanceShown.textContent = guidance;
+    ui.guidance.disabled = family === "none"; // nothing to ask for more firmly
+    const drawn = words(Diffusion.familyOf(seeds[0], FAMILIES));
+    ui.clothShown.textContent =
+      family === "any" ? `any (seed ${seeds[0]} draws ${drawn})` : words(family);
+  }
+
+  /** The name of the first seed field that holds no seed, or undefined. */
+  function wrongSeed({ ui, mode }) {
+    return mode.seeds.find(([part]) => !ui[part].validity.valid)?.[1];
   }
 
   /** The place of the slider; from the first picture on it can be moved. */
@@ -150,29 +232,43 @@
   /** Before a run: the noise that the seed names, and an empty frame. */
   function reset(w) {
     const { ui, mode } = w;
-    if (w.run) {
-      w.run.stopped = true;
-      ui.status.textContent = ""; // it spoke of that run
-    }
+    if (w.run) w.run.stopped = true;
     w.run = null;
     stopPlaying(w);
+    showSettings(w);
+    const wrong = wrongSeed(w);
+    const most = Number.MAX_SAFE_INTEGER.toLocaleString("en");
+    ui.status.textContent = wrong
+      ? `${wrong} is to be a whole number from 0 to ${most}.`
+      : w.root.dataset.where
+        ? ""
+        : HINT;
+    if (ui.inPython) ui.inPython.hidden = true;
     ui.time.value = 0;
     w.form.style.removeProperty("--at");
     for (const part of ["time", "play", "png", "gif"]) ui[part].disabled = true;
     delete ui.main.dataset.progress;
     ui.main.textContent = mode.verb;
+    for (const canvas of [ui.noisy, ui.picture, ui.strip]) {
+      canvas?.getContext("2d").clearRect(0, 0, canvas.width, SIZE);
+    }
     if (ui.seed.validity.valid) {
       paint(ui.noisy, Diffusion.drawNoise(+ui.seed.value));
       caption(w, "noisy", `noise of seed ${+ui.seed.value}`);
-    } else caption(w, "noisy", `seeds are numbers from 0 to ${ui.seed.max}`);
-    for (const canvas of [ui.picture, ui.strip]) {
-      canvas?.getContext("2d").clearRect(0, 0, canvas.width, SIZE);
-    }
+    } else caption(w, "noisy", "no seed, no noise");
     caption(w, "picture", "what the model sees in it");
     ui.picture.parentElement.dataset.hint = `press ${mode.verb}`;
   }
 
   // --- One picture: scrub through x_t and the predicted x_0 -------------------------
+
+  /** The same picture in Python: what differs from the defaults there is named. */
+  function command({ seeds, family, guidance, sampler, steps }) {
+    const flags = [`--seed ${seeds[0]} --sampler ${sampler} --steps ${steps}`];
+    if (family !== "any") flags.push(`--family ${family}`);
+    if (guidance !== 1) flags.push(`--guidance ${guidance}`);
+    return `python exercise1_generate.py ${flags.join(" ")}`;
+  }
 
   const draw = {
     title: "Live: our model at work",
@@ -181,6 +277,9 @@
     strip: "",
     seeds: [["seed", "Seed", 42]],
     sampler: true,
+    inPython: `<p data-part="inPython" class="live-python" hidden>The same picture in
+      Python, the first of the grid: <code data-part="command"></code>
+      <button type="button" data-part="copy">Copy</button></p>`,
     recording: "recorded_draw.gif",
     recorded: "Noise turns into a fabric pattern, beside what the network sees in it.",
 
@@ -193,7 +292,12 @@
       const share = `${percent.toFixed(percent < 10 ? 1 : 0)} % signal`;
       const place = t < 0 ? "no noise left" : `noisy picture, t = ${t}: ${share}`;
       caption(w, "noisy", place);
-      caption(w, "picture", t < 0 ? "the picture" : "what the model sees in it");
+      const description = asked(w.run);
+      if (t < 0) caption(w, "picture", `the picture${description}`);
+      else {
+        const seen = "what the model sees in it";
+        caption(w, "picture", seen, seen + description);
+      }
       w.ui.time.setAttribute("aria-valuetext", place);
     },
 
@@ -209,11 +313,11 @@
         show(w);
         w.ui.main.dataset.progress = `${run.states.length}/${steps}`;
       }
-      w.ui.status.innerHTML =
-        `${steps} steps in ${(run.ms / 1000).toFixed(1)} s, ` +
-        `${Math.round(run.ms / steps)} ms each. The same picture in Python, the first ` +
-        `of the grid: <code>python exercise1_generate.py --seed ${run.seeds[0]} ` +
-        `--sampler ${sampler} --steps ${steps}</code>`;
+      w.ui.status.textContent =
+        `${stepsOf(steps)} in ${(run.ms / 1000).toFixed(1)} s, ` +
+        `${Math.round(run.ms / steps)} ms each.`;
+      w.ui.command.textContent = command(run);
+      w.ui.inPython.hidden = false;
     },
 
     picture: ({ ui, run }) =>
@@ -250,6 +354,7 @@
       ["seedB", "Seed B", 2],
     ],
     sampler: false,
+    inPython: "",
     recording: "recorded_morph.gif",
     recorded: "One fabric pattern turns into another and back.",
 
@@ -262,7 +367,7 @@
       const percent = Math.round((100 * at) / PLACES);
       const [a, b] = run.seeds;
       caption(w, "noisy", `noise, ${percent} % of the way from ${a} to ${b}`);
-      caption(w, "picture", "the picture of this noise");
+      caption(w, "picture", `its picture${asked(run)}`);
       ui.time.setAttribute("aria-valuetext", `${percent} percent of the way to B`);
       w.form.style.setProperty("--at", at / PLACES);
     },
@@ -317,12 +422,10 @@
 
   async function begin(w) {
     reset(w);
-    const { ui, mode, form } = w;
-    const seeds = mode.seeds.map(([part]) => +ui[part].value);
-    const sampler = form.querySelector("input:checked")?.value ?? "dpmpp";
-    const run = { seeds, sampler, steps: STEPS[ui.steps.value], ms: 0 };
+    const { ui, mode } = w;
+    const run = { ...settings(w), ms: 0 };
     w.run = run;
-    run.noises = seeds.map(Diffusion.drawNoise);
+    run.noises = run.seeds.map(Diffusion.drawNoise);
     ui.main.textContent = "Loading";
     ui.picture.parentElement.dataset.hint = "";
     ui.status.textContent = w.root.dataset.where ? "" : `Loading ${MEGABYTES} MB …`;
@@ -333,19 +436,21 @@
       run.alphaBar = model.alphaBar;
       ui.status.textContent = "";
       ui.main.textContent = "Pause";
-      await mode.compute(w, run, async (x, t) => {
+      const timed = async (...question) => {
         const began = performance.now();
-        const v = await model.predict(x, t);
+        const v = await model.predict(...question);
         run.ms += performance.now() - began;
         return v;
-      });
+      };
+      const label = Diffusion.labelFor(FAMILIES, run.family, run.seeds[0]);
+      await mode.compute(w, run, Diffusion.guided(timed, label, run.guidance));
+      if (!run.stopped) ui.main.textContent = `${mode.verb} again`;
     } catch (error) {
-      showRecording(w, error.message);
+      if (!run.stopped) showFailure(w, error.message);
     }
     if (run.stopped) return;
     run.done = true;
     delete ui.main.dataset.progress;
-    ui.main.textContent = `${mode.verb} again`;
   }
 
   /** The main button: begin, pause, go on. */
@@ -383,12 +488,6 @@
     w.ui.play.setAttribute("aria-label", "Pause");
   }
 
-  function showSteps({ ui }) {
-    const steps = STEPS[ui.steps.value];
-    ui.stepsShown.textContent = steps;
-    ui.steps.setAttribute("aria-valuetext", `${steps} steps`);
-  }
-
   function scrub(w) {
     stopPlaying(w);
     w.run.follow = +w.ui.time.value >= (w.run.states?.length ?? 0) - 1;
@@ -403,7 +502,7 @@
     });
     form.addEventListener("input", ({ target }) => {
       if (target === ui.time) return scrub(w);
-      showSteps(w);
+      showSettings(w);
       // A finished picture stays, to compare with what the new settings draw.
       if (!w.run?.done || target.type === "number") reset(w);
     });
@@ -416,33 +515,40 @@
       const seed = target.closest("[data-dice]")?.dataset.dice;
       if (!seed) return;
       ui[seed].value = Math.floor(Math.random() * 10_000);
-      if (w.root.dataset.where) begin(w);
+      if (w.root.dataset.where && !wrongSeed(w)) begin(w);
       else reset(w);
     });
     ui.play.addEventListener("click", () => play(w));
     ui.png.addEventListener("click", async () =>
       save(w.run, "png", await toPng(mode.picture(w))),
     );
-    ui.gif.addEventListener("click", async () => {
-      const { gifenc } = await Engine.load();
-      save(w.run, "gif", toGif(gifenc, mode.frames(w.run)));
-    });
+    ui.gif.addEventListener("click", () => saveGif(w));
+    ui.copy?.addEventListener("click", () => copy(w));
   }
 
-  document.querySelectorAll(".live").forEach((root, group) => {
+  /** Where a page may not write to the clipboard, the selection is copied. */
+  async function copy({ ui }) {
+    try {
+      await navigator.clipboard.writeText(ui.command.textContent);
+    } catch {
+      getSelection().selectAllChildren(ui.command);
+      document.execCommand("copy");
+    }
+    ui.copy.textContent = "Copied";
+    await sleep(2000);
+    ui.copy.textContent = "Copy";
+  }
+
+  document.querySelectorAll(".live").forEach((root) => {
     const mode = root.dataset.mode === "morph" ? morph : draw;
     const w = { root, mode, run: null, player: null, ui: {} };
     if (Engine.missing) return showRecording(w, Engine.missing);
-    root.innerHTML = template(mode, group);
+    root.innerHTML = template(mode);
     w.form = root.firstElementChild;
     for (const part of root.querySelectorAll("[data-part]")) {
       w.ui[part.dataset.part] = part;
     }
     listen(w);
-    showSteps(w);
     reset(w);
-    w.ui.status.textContent =
-      `The first press loads ${MEGABYTES} MB. Then the model runs on your own ` +
-      "processor, and nothing is sent anywhere.";
   });
 })();

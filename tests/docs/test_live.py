@@ -20,6 +20,8 @@ from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.files import ROOT
 from ddpm.pictures import slerp, to_uint8
 from ddpm.sampling import denoise, draw_noise, predictor, sample, timestep_pairs
+from ddpm.steering import family_of, labels_for
+from ddpm.textiles import FAMILIES
 
 pytest.importorskip("sphinx_design", reason="pip install -r docs/requirements.txt")
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -37,6 +39,9 @@ def unpacked(name):
 
 
 MANIFEST = unpacked("manifest.js")
+ASKED = pytest.mark.skipif(
+    not MANIFEST.get("families"), reason="the embedded weights know no families"
+)
 
 
 # --- The packed files -------------------------------------------------------
@@ -126,7 +131,8 @@ def chromium(playwright):
 def visit(chromium, site):
     """Open the page; returns it, with the list of what it requests, and its two models.
 
-    address: of the site, from disk if left out. before: a script to run first. Errors in the page, and requests that leave the machine, fail the test.
+    address: of the site, from disk if left out. before: a script to run first. Errors
+    in the page, and requests that leave the machine, fail the test.
     """
     contexts, troubles = [], []
 
@@ -171,6 +177,23 @@ def press(live, label, then, seconds=60):
     sync_api.expect(main).to_have_text(then, timeout=1000 * seconds)
 
 
+def set_steps(live, steps):
+    """By keyboard: the slider stands on places of a list."""
+    slider = live.get_by_role("slider", name="Steps")
+    slider.press("Home")
+    says = "1 step" if steps == 1 else f"{steps} steps"
+    while slider.get_attribute("aria-valuetext") != says:
+        slider.press("ArrowRight")
+
+
+def drawn_in_python(diffusion, seed, steps, *, sampler="dpmpp", family="any", weight=1):
+    """The picture (3, 64, 64) of exercise 1, in [0, 1]."""
+    label = labels_for(diffusion.model, family, [seed])
+    noise = draw_noise([seed])
+    (picture,) = denoise(diffusion, noise, steps, sampler, label=label, guidance=weight)
+    return picture
+
+
 def canvas(live, part):
     """The pixels of a canvas, (64, 64, 3) uint8."""
     url = live.locator(f"canvas[data-part={part}]").evaluate("c => c.toDataURL()")
@@ -192,10 +215,17 @@ def saved(page, live, label):
 
 def test_mathematics_is_that_of_python(visit, diffusion):
     page, *_ = visit()
-    for seed in (0, 42, 2**32 - 1):
+    for seed in (0, 42, 2**32 - 1, 2**32, 2**53 - 1):
         noise = page.evaluate("s => [...Diffusion.drawNoise(s)]", seed)
         expected = draw_noise([seed])[0].flatten()
         torch.testing.assert_close(torch.tensor(noise), expected, atol=5e-6, rtol=0)
+    seeds = [*range(100), *(2**k - 1 for k in range(54)), 2**53 - 7]
+    for families in (list(FAMILIES), ["one"], [*"seven"]):
+        found = page.evaluate(
+            "([seeds, names]) => seeds.map((s) => Diffusion.familyOf(s, names))",
+            [seeds, families],
+        )
+        assert found == [family_of(seed, families) for seed in seeds]
     for steps in (1, 2, 3, 5, 10, 15, 20, 25, 26, 50, 100, 250, 1000):
         pairs = page.evaluate("n => Diffusion.timestepPairs(1000, n)", steps)
         assert [*map(tuple, pairs)] == timestep_pairs(1000, steps)
@@ -207,7 +237,8 @@ def test_mathematics_is_that_of_python(visit, diffusion):
 
 
 def test_from_disk_it_draws_the_picture_of_exercise_1(visit, diffusion):
-    predict, schedule = predictor(diffusion), diffusion.alphas_cumprod
+    label = labels_for(diffusion.model, "any", [42])
+    predict, schedule = predictor(diffusion, label), diffusion.alphas_cumprod
     walk = sample(predict, draw_noise([42]), schedule, 20, "dpmpp")
     *states, (picture, _) = ((x_t[0], x_0[0]) for _, x_t, x_0 in walk)
     picture = picture / 2 + 0.5
@@ -218,7 +249,7 @@ def test_from_disk_it_draws_the_picture_of_exercise_1(visit, diffusion):
     print("\n" + live.get_by_role("status").inner_text())
     drawn = canvas(live, "picture")
     assert difference(drawn, picture) < VISIBLE
-    other = denoise(diffusion, draw_noise([43]), 20, "dpmpp")[0]
+    other = drawn_in_python(diffusion, 43, 20)
     assert difference(drawn, other) > 5 * VISIBLE  # the comparison can fail
 
     time = live.get_by_role("slider", name="From noise to picture")
@@ -246,7 +277,7 @@ def test_from_disk_it_draws_the_picture_of_exercise_1(visit, diffusion):
 
 
 def pause_and_begin_anew(live):
-    live.get_by_role("slider", name="Steps").fill("10")  # its last stop: 250 steps
+    set_steps(live, 250)
     press(live, "Draw again", "Pause")
     press(live, "Pause", "Go on")
     progress = live.locator("[data-part=main]").get_attribute("data-progress")
@@ -262,17 +293,17 @@ def pause_and_begin_anew(live):
 def test_from_a_server_it_morphs_in_a_worker(visit, server, diffusion):
     page, _, live = visit(server, viewport={"width": 390, "height": 800})
     live.get_by_label("Seed B", exact=True).fill("7")
-    live.get_by_role("slider", name="Steps").press("Home")
-    live.get_by_role("slider", name="Steps").press("ArrowRight")  # 2 steps
+    set_steps(live, 2)
     press(live, "Morph", "Morph again")
     assert live.get_attribute("data-where") == "worker"
     place = live.get_by_role("slider", name="From noise A to noise B")
     noise_a, noise_b = draw_noise([42, 7]).split(1)
+    label = labels_for(diffusion.model, "any", [42])  # it keeps to the family of A
     for at in (0, 15, 32):
         place.fill(str(at))
         noise = slerp(at / 32, noise_a, noise_b)
         assert difference(canvas(live, "noisy"), noise[0] / 2 + 0.5) < 0.1
-        picture = denoise(diffusion, noise, 2, "dpmpp")[0]
+        picture = denoise(diffusion, noise, 2, "dpmpp", label=label)[0]
         assert difference(canvas(live, "picture"), picture) < VISIBLE
     strip = canvas(live, "strip")
     assert np.array_equal(strip[:, -64:], canvas(live, "picture"))
@@ -283,6 +314,69 @@ def test_from_a_server_it_morphs_in_a_worker(visit, server, diffusion):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@ASKED
+def test_asked_for_a_cloth_it_draws_what_python_draws(visit, diffusion):
+    page, live, _ = visit(viewport={"width": 390, "height": 800})
+    guidance = live.get_by_role("slider", name="Guidance")
+    picture = live.locator("canvas[data-part=picture]")
+    set_steps(live, 5)
+    live.get_by_text("wax print", exact=True).click()
+    guidance.press("ArrowRight")
+    guidance.press("ArrowRight")
+    press(live, "Draw", "Draw again")
+    expected = drawn_in_python(diffusion, 42, 5, family="wax_print", weight=2)
+    assert difference(canvas(live, "picture"), expected) < VISIBLE
+    assert picture.get_attribute("aria-label") == "the picture, asked for wax print"
+    command = "--seed 42 --sampler dpmpp --steps 5 --family wax_print --guidance 2"
+    assert command in live.get_by_text("python exercise1_generate.py").inner_text()
+    name, _ = saved(page, live, "Save PNG")
+    assert name == "fabric_42_wax_print_guidance_2_dpmpp_5.png"
+
+    live.get_by_role("radio", name="wax print").press("ArrowLeft")  # by keyboard
+    assert live.get_by_role("radio", name="adire").is_checked()
+    live.get_by_role("radio", name="none").check(force=True)
+    assert guidance.is_disabled()
+    press(live, "Draw again", "Draw again")
+    expected = drawn_in_python(diffusion, 42, 5, family="none")
+    assert difference(canvas(live, "picture"), expected) < VISIBLE
+    assert picture.get_attribute("aria-label") == "the picture, asked for none"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_command_can_be_copied_and_what_is_wrong_is_said(visit):
+    remember = (
+        "navigator.clipboard.writeText = async (text) => { window.copied = text; }"
+    )
+    page, live, _ = visit(before=remember)
+    seed, status = live.get_by_label("Seed", exact=True), live.get_by_role("status")
+    for wrong in ("", "-1", "1.5", str(2**53)):
+        seed.fill(wrong)
+        assert "from 0 to 9,007,199,254,740,991" in status.inner_text()
+    seed.fill(str(2**53 - 1))
+    assert "The first press loads" in status.inner_text()
+    set_steps(live, 1)
+    press(live, "Draw", "Draw again")
+    assert re.match(r"1 step in .* ms each\.", status.inner_text())
+    live.get_by_role("button", name="Copy").click()
+    sync_api.expect(live.get_by_role("button", name="Copied")).to_be_visible()
+    command = f"--seed {2**53 - 1} --sampler dpmpp --steps 1"
+    assert page.evaluate("copied") == f"python exercise1_generate.py {command}"
+
+
+def test_a_failed_load_can_be_tried_again(visit):
+    fail_once = """const append = Element.prototype.append;
+        Element.prototype.append = function (script) {
+            if (!script.src?.endsWith("network.js")) return append.call(this, script);
+            Element.prototype.append = append;
+            script.onerror();
+        };"""
+    _, live, _ = visit(before=fail_once)
+    set_steps(live, 1)
+    press(live, "Draw", "Try again")
+    assert "network.js cannot be loaded" in live.get_by_role("status").inner_text()
+    press(live, "Try again", "Draw again")
+
+
 def test_without_workers_it_draws_in_the_page(visit, diffusion):
     remember = """delete window.Worker;
         window.memories = [];
@@ -291,13 +385,13 @@ def test_without_workers_it_draws_in_the_page(visit, diffusion):
         };"""
     page, live, _ = visit(before=remember)
     live.get_by_text("DDIM").click()
-    live.get_by_role("slider", name="Steps").fill("3")  # its fourth stop: 5 steps
+    set_steps(live, 5)
     live.get_by_label("Seed", exact=True).fill("8")
     live.get_by_label("Seed", exact=True).press("Enter")
     main = live.locator("[data-part=main]")
     sync_api.expect(main).to_have_text("Draw again", timeout=60_000)
     assert live.get_attribute("data-where") == "page"
-    picture = denoise(diffusion, draw_noise([8]), 5, "ddim")[0]
+    picture = drawn_in_python(diffusion, 8, 5, sampler="ddim")
     assert difference(canvas(live, "picture"), picture) < VISIBLE
     sizes = page.evaluate("memories.map(memory => memory.buffer.byteLength)")
     megabytes = sum(sizes) / 1e6
@@ -324,8 +418,8 @@ def test_firefox_draws_too(playwright, visit, diffusion):
     except sync_api.Error:
         pytest.skip("no Firefox here: playwright install firefox")
     _, live, _ = visit(browser=firefox)
-    live.get_by_role("slider", name="Steps").fill("3")
+    set_steps(live, 5)
     press(live, "Draw", "Draw again")
-    picture = denoise(diffusion, draw_noise([42]), 5, "dpmpp")[0]
+    picture = drawn_in_python(diffusion, 42, 5)
     assert difference(canvas(live, "picture"), picture) < VISIBLE
     firefox.close()
