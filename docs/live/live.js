@@ -212,9 +212,11 @@
     if (!FAMILIES.length) return;
     ui.guidanceShown.textContent = guidance;
     ui.guidance.disabled = family === "none"; // nothing to ask for more firmly
-    const drawn = words(Diffusion.familyOf(seeds[0], FAMILIES));
-    ui.clothShown.textContent =
-      family === "any" ? `any (seed ${seeds[0]} draws ${drawn})` : words(family);
+    ui.clothShown.textContent = words(family);
+    if (family === "any" && ui.seed.validity.valid) {
+      const drawn = words(Diffusion.familyOf(seeds[0], FAMILIES));
+      ui.clothShown.textContent = `any (seed ${seeds[0]} draws ${drawn})`;
+    }
   }
 
   /** The name of the first seed field that holds no seed, or undefined. */
@@ -316,7 +318,8 @@
       w.ui.status.textContent =
         `${stepsOf(steps)} in ${(run.ms / 1000).toFixed(1)} s, ` +
         `${Math.round(run.ms / steps)} ms each.`;
-      w.ui.command.textContent = command(run);
+      const parts = command(run).split(" ");
+      w.ui.command.innerHTML = `<span>${parts.join("</span> <span>")}</span>`;
       w.ui.inPython.hidden = false;
     },
 
