@@ -175,6 +175,7 @@
   function showFailure({ ui, mode }, reason) {
     ui.status.innerHTML = `<a href="${Engine.FOLDER}${mode.recording}">a recording</a>`;
     ui.status.prepend(`It did not work: ${reason}. Try again, or watch `);
+    ui.status.append(".");
     ui.main.textContent = "Try again";
   }
 
