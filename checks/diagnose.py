@@ -31,6 +31,7 @@ from ddpm.dataset import textiles
 from ddpm.network import pick_device
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 
 PICTURES = 4  # textiles to show, and pictures to draw
 LEVELS = (0.8, 0.5, 0.2, 0.05)  # shares of signal, alpha-bar, at which they are shown
@@ -200,8 +201,14 @@ def lagging(averaged, last):
 
 def drawn(diffusion, explained):
     """A finding if pictures drawn with the model are not what they should be."""
-    noise = draw_noise(range(42, 42 + PICTURES), diffusion.image_size[0])
-    pictures = denoise(diffusion, noise, min(20, diffusion.num_timesteps), "dpmpp")
+    seeds = range(42, 42 + PICTURES)
+    pictures = denoise(
+        diffusion,
+        draw_noise(seeds, diffusion.image_size[0]),
+        min(20, diffusion.num_timesteps),
+        "dpmpp",
+        label=labels_for(diffusion.model, "any", seeds),
+    )
     finite = pictures.isfinite().all()
     word = looks(to_uint8(pictures)) if finite else "not a number"
     remedy = "Train on: grain and pale colours are the last to go."

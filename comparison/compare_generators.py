@@ -29,6 +29,7 @@ from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.pictures import make_grid, to_uint8, upscale
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 
 FEW = 500  # with fewer pictures the Frechet distance is too large and uncertain
 SHOWN = 16  # pictures of each set on the contact sheet
@@ -74,7 +75,13 @@ def embedded(count):
     """The two embedded models' pictures: {name: (images, seconds a picture)}."""
     diffusion, gan = load_diffusion(EMBEDDED_WEIGHTS), dcgan.load_generator()
     makers = {
-        "DDPM": lambda seeds: denoise(diffusion, draw_noise(seeds), 20, "dpmpp"),
+        "DDPM": lambda seeds: denoise(
+            diffusion,
+            draw_noise(seeds),
+            20,
+            "dpmpp",
+            label=labels_for(diffusion.model, "any", seeds),
+        ),
         "DCGAN": lambda seeds: dcgan.draw(gan, seeds),
     }
     return {name: timed(make, count) for name, make in makers.items()}

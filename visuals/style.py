@@ -20,6 +20,7 @@ from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import BLUE, GREEN, PURPLE, VERMILION, to_uint8, write_gif
 from ddpm.sampling import draw_noise, predictor, sample
+from ddpm.steering import labels_for
 
 CLOTH_SEED = 11  # the textile that dissolves in every figure
 NOISE_SEED = 2  # the noise that every figure draws a pattern from
@@ -160,8 +161,8 @@ def walk(diffusion, steps, sampler="ddim"):
     """
     seeds = [NOISE_SEED]
     noise = draw_noise(seeds, diffusion.image_size[0])
-    predict, schedule = predictor(diffusion), diffusion.alphas_cumprod
-    walked = sample(predict, noise, schedule, steps, sampler, seeds)
+    predict = predictor(diffusion, labels_for(diffusion.model, "any", seeds))
+    walked = sample(predict, noise, diffusion.alphas_cumprod, steps, sampler, seeds)
     *states, (_, picture, _) = ((t, x_t[0], x_0[0]) for t, x_t, x_0 in walked)
     return states, visible(picture)
 
