@@ -22,7 +22,7 @@ RANDOM_SEED = 42  # try your birthday: another seed, other noise, other patterns
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
-        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=RANDOM_SEED
+        __doc__, SAMPLING_STEPS=SAMPLING_STEPS, SAMPLER=SAMPLER, RANDOM_SEED=RANDOM_SEED
     )
     args = parser.parse_args(argv)
     check_config(parser, (1, 10_000), NUM_SAMPLES=NUM_SAMPLES)

@@ -48,7 +48,7 @@ def blend(t, noise_a, noise_b):
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
-        __doc__, steps=SAMPLING_STEPS, sampler=SAMPLER, seed=SEED_A
+        __doc__, SAMPLING_STEPS=SAMPLING_STEPS, SAMPLER=SAMPLER, SEED_A=SEED_A
     )
     args = parser.parse_args(argv)
     check_config(parser, SEED, SEED_B=SEED_B)

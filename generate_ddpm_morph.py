@@ -15,6 +15,7 @@ from ddpm.command_line import (
     SEED,
     SIDE,
     check_config,
+    check_list,
     exercise_parser,
     run,
 )
@@ -49,10 +50,10 @@ def noise_loop(keyframes, count):
 
 def main(argv=None):
     parser = exercise_parser(
-        __doc__, ROOT / "visuals", steps=SAMPLING_STEPS, sampler=SAMPLER
+        __doc__, ROOT / "visuals", SAMPLING_STEPS=SAMPLING_STEPS, SAMPLER=SAMPLER
     )
     args = parser.parse_args(argv)
-    check_config(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
+    check_list(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, (1, 60), DURATION=DURATION)
     check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)

@@ -48,21 +48,42 @@ def folder(text):
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def check_config(parser, limits, **values):
-    """End in one sentence and exit code 2 if a CONFIG value is out of its range.
+def not_allowed(value, allowed):
+    """Why a value may not be, in words that follow it; None if it may.
 
-    values: name=value or name=[values], all to be whole numbers within limits.
+    allowed: (1, 1000), whole numbers from and to; (8, 64, 8), the multiples of 8 among
+    them; (0.0, 1.0), any numbers from and to; or a list of all values.
     """
-    low, high = limits
-    for name, given in values.items():
-        items = given if isinstance(given, (list, tuple)) else [given]
+    if isinstance(allowed, list):
+        return None if value in allowed else f"none of {', '.join(map(str, allowed))}"
+    low, high, *step = allowed
+    kinds, kind = (
+        ((int,), "whole number") if type(low) is int else ((int, float), "number")
+    )
+    if step:
+        kind = f"multiple of {step[0]}"
+    inside = type(value) in kinds and low <= value <= high
+    if inside and not (step and value % step[0]):
+        return None
+    return f"not a {kind} from {low} to {high}"
+
+
+def check_config(parser, allowed, **values):
+    """End in one sentence and exit code 2 if a CONFIG value is not `allowed`."""
+    for name, value in values.items():
+        if reason := not_allowed(value, allowed):
+            parser.error(f"{name}: {value!r} is {reason}")
+
+
+def check_list(parser, allowed, **values):
+    """The same for CONFIG values that are lists, or tuples, of what is allowed."""
+    for name, items in values.items():
+        if not isinstance(items, (list, tuple)):
+            parser.error(f"{name}: {items!r} is not a list: [{items!r}] would be one")
         if not items:
-            parser.error(f"{name} is empty: give it at least one number")
+            parser.error(f"{name} is empty: give it at least one value")
         for item in items:
-            if not (type(item) is int and low <= item <= high):
-                parser.error(
-                    f"{name}: {item!r} is not a whole number from {low} to {high}"
-                )
+            check_config(parser, allowed, **{name: item})
 
 
 def script_parser(doc, device=False):
@@ -80,24 +101,34 @@ def script_parser(doc, device=False):
     return parser
 
 
+# CONFIG's name of the default of a flag, and the flag.
+FLAG_OF = {
+    "SAMPLING_STEPS": "steps",
+    "SAMPLER": "sampler",
+    "RANDOM_SEED": "seed",
+    "SEED_A": "seed",
+}
+
+
 def exercise_parser(doc, out=".", **config):
     """A parser with the flags that all exercises share.
 
-    out: the folder to write to; None if the script writes nothing. config: defaults
-    from the CONFIG block, checked like typed ones, for `steps`, `sampler` and `seed`,
-    as far as the script has them.
+    out: the folder to write to; None if the script writes nothing. config: defaults of
+    `--steps`, `--sampler` and `--seed`, as far as the script has them, each by its name
+    in the CONFIG block (or the flag's, if there is none), checked like typed ones.
     """
     flags = {
-        "steps": (whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
-        "sampler": (one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
-        "seed": (whole(*SEED), "names the noise, and so the picture"),
+        "steps": (STEPS, whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
+        "sampler": ([*SAMPLERS], one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
+        "seed": (SEED, whole(*SEED), "names the noise, and so the picture"),
     }
     parser = script_parser(doc, device=True)
     for name, default in config.items():
-        parse, text = flags[name]
-        # As a string, because argparse checks only string defaults.
+        flag = FLAG_OF.get(name, name)
+        allowed, parse, text = flags[flag]
+        check_config(parser, allowed, **{name: default})
         parser.add_argument(
-            f"--{name}", type=parse, default=str(default), help=f"{text} ({default})"
+            f"--{flag}", type=parse, default=default, help=f"{text} ({default})"
         )
     parser.add_argument("--checkpoint", help="weights (your own, else the embedded)")
     if out is not None:

@@ -238,6 +238,35 @@ def test_a_new_run_can_begin_with_given_weights(lab):
         assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
 
 
+@pytest.mark.parametrize("name", ["first.pt", "nowhere.pt"])
+def test_given_weights_do_not_take_the_place_of_a_run_that_lies_there(name, lab):
+    train(lab, "run", steps=2)
+    before = {path: path.stat().st_mtime_ns for path in (lab / "run").rglob("*")}
+    with pytest.raises(UserError, match=r"one lies in .* add --fresh .*\.pt\."):
+        train(lab, "run", start=lab / name)
+    after = {path: path.stat().st_mtime_ns for path in (lab / "run").rglob("*")}
+    assert after == before
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_that_is_there_already_says_so(steps, lab, capsys):
+    train(lab, "run", steps=2)
+    with pytest.raises(
+        UserError, match=r"at step 2 already: nothing to do\. Give a lar"
+    ):
+        train(lab, "run", steps=steps)
+
+
+def test_a_run_killed_before_it_wrote_its_result_writes_it_the_next_time(lab):
+    train(lab, "run")
+    result = lab / "run" / "models" / "ddpm_african_fabrics.pt"
+    before = result.read_bytes()
+    result.unlink()
+    with pytest.raises(UserError, match="at step 6 already"):
+        train(lab, "run")
+    assert result.read_bytes() == before
+
+
 def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
     """The first loss of a run, computed again from the equations."""
     train(lab, "run", steps=1)
