@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ddpm.checkpoints import read_checkpoint
 from ddpm.command_line import run, script_parser, whole
-from ddpm.dataset import draw_textiles, load_folder
+from ddpm.dataset import SEEN, draw_textiles, load_folder
 from ddpm.files import replacing
 
 WEIGHTS = Path(__file__).with_suffix(".pt")
@@ -30,7 +30,6 @@ WIDTH = 32
 BATCH = 32
 STEPS = 5_775  # of the embedded generator
 EMA_DECAY = 0.999
-TEXTILES = 16_000  # as many as the embedded diffusion model was trained on
 
 
 def generator():
@@ -108,7 +107,7 @@ def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("--steps", type=whole(1, 10**7), default=STEPS)
     args = parser.parse_args(argv)
-    images, _ = load_folder(draw_textiles(TEXTILES))
+    images, _ = load_folder(draw_textiles(SEEN))
     network = train(torch.from_numpy(images).permute(0, 3, 1, 2), args.steps)
     with replacing(WEIGHTS) as temporary:
         half = {

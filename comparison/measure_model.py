@@ -16,7 +16,7 @@ from comparison.metrics import as_asked, measure, seam
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
-from ddpm.dataset import draw_all, draw_textiles, load_folder
+from ddpm.dataset import SEEN, draw_all, draw_textiles, load_folder
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
 
@@ -40,7 +40,7 @@ def main(argv=None):
     parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
     parser.add_argument("--count", type=whole(16, 10**6), default=1024)
     parser.add_argument(
-        "--textiles", type=whole(16, 10**6), default=16_000, help="trained on (16000)"
+        "--textiles", type=whole(16, 10**6), default=SEEN, help=f"trained on ({SEEN})"
     )
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
@@ -68,7 +68,7 @@ def main(argv=None):
         row = measure(pictures, train, reference, judge) | {"seam": seam(pictures)}
         rows.append(row | (answers(pictures, labels, families) if families else {}))
     print(
-        f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, seeds from "
+        f"\n{args.count} pictures, steps of {args.sampler}: {args.steps}, seeds from "
         f"{args.seed}, {seconds:.0f} s\n\n{'':24}{'model':>8}{'floor':>10}"
     )
     for name, number in rows[0].items():

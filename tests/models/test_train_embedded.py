@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import TINY
 
+from ddpm import checkpoints
 from ddpm.checkpoints import load_diffusion
 from ddpm.dataset import draw_all
 from ddpm.files import ROOT, UserError
@@ -175,8 +176,77 @@ def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
     short_runs.main(["tiny", "--minutes", "0"])
     torch.set_num_threads(threads)
     (row,) = csv.DictReader((tmp_path / "table.csv").open())
-    assert row["run"] == "tiny" and row["pictures"] == "12" and row["0.9"] == "0.1000"
+    assert row["run"] == "tiny" and row["pictures"] == "0" and row["0.9"] == "0.1000"
     assert (tmp_path / "outputs" / "short_runs" / "tiny.png").is_file()
+
+
+@pytest.fixture
+def recipe(monkeypatch, images):
+    """The recipe's train, on 16 textiles and without measuring."""
+
+    def draw(count, first=0, draw=None):
+        return images[:count]
+
+    monkeypatch.setattr(train_embedded, "draw_all", draw)
+    monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
+    return train_embedded.train
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("config", CONFIG | {"padding": "zeros"}),
+        ("start", train_embedded.START),
+        ("optimizer", "Muon"),
+        ("spread", ((0, 0), (1, 1000))),
+    ],
+)
+def test_a_run_goes_on_with_its_own_settings_alone(name, value, recipe, tmp_path):
+    short = dataclasses.replace(SMALL, pictures=8)
+    recipe(short, tmp_path)
+    before = (tmp_path / "run.pt").read_bytes()
+    training = Training(short)
+    training.settings = dataclasses.replace(SMALL, **{name: value})
+    with pytest.raises(UserError, match=f"^This run has {name} = "):
+        training.load_state_dict(torch.load(tmp_path / "run.pt"))
+    assert (tmp_path / "run.pt").read_bytes() == before
+
+
+def test_a_run_may_become_longer_and_cool_down_otherwise(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    longer = {"pictures": 16, "drop": (8, 0.5), "cooldown": 0.1}
+    recipe(dataclasses.replace(SMALL, **longer), tmp_path)
+    assert torch.load(tmp_path / "run.pt")["step"] == 4
+
+
+def test_a_run_of_before_settings_were_kept_goes_on(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    state = torch.load(tmp_path / "run.pt")
+    del state["settings"], state["seconds"]
+    torch.save(state, tmp_path / "run.pt")
+    recipe(dataclasses.replace(SMALL, pictures=12, spread=((0, 0), (1, 9))), tmp_path)
+    assert torch.load(tmp_path / "run.pt")["step"] == 3
+
+
+def test_minutes_are_those_of_all_sittings(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    state = torch.load(tmp_path / "run.pt")
+    assert state["seconds"] > 0
+    torch.save(state | {"seconds": 600.0}, tmp_path / "run.pt")
+    recipe(dataclasses.replace(SMALL, pictures=12), tmp_path)
+    *_, last = csv.DictReader((tmp_path / "log.csv").open())
+    assert 10 <= float(last["minutes"]) < 11
+
+
+def test_a_missing_embedded_file_is_to_be_fetched_back(monkeypatch, tmp_path):
+    missing = tmp_path / "models" / "ddpm_fabrics_embedded.pt"
+    for module in (checkpoints, train_embedded):
+        monkeypatch.setattr(module, "EMBEDDED_WEIGHTS", missing)
+    monkeypatch.setattr(checkpoints, "ROOT", tmp_path)
+    with pytest.raises(
+        UserError, match=r"git checkout models/ddpm_fabrics_embedded\.pt"
+    ):
+        Training(dataclasses.replace(SMALL, start=train_embedded.START))
 
 
 def test_what_it_starts_from_is_named_by_a_hash():
