@@ -1,7 +1,7 @@
 import os
 import random
 import signal
-import subprocess
+import socket
 import sys
 from dataclasses import replace
 
@@ -11,12 +11,14 @@ from accelerate.state import AcceleratorState
 from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
+from torch.multiprocessing import start_processes
 
 from ddpm import training
 from ddpm.checkpoints import load_diffusion
 from ddpm.dataset import load_folder
-from ddpm.files import ROOT, UserError
+from ddpm.files import UserError
 from ddpm.network import build
+from ddpm.sampling import denoise
 from ddpm.training import Preset, draw_batch, learning_rate
 
 PRESET = Preset(
@@ -34,14 +36,29 @@ PRESET = Preset(
 )
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """A folder to train in, with 13 small pictures."""
-    (tmp_path / "pictures").mkdir()
+def with_pictures(folder):
+    """`folder`, with 13 small pictures to train on."""
+    (folder / "pictures").mkdir()
     for i in range(13):
         image = Image.new("RGB", (16, 16), (20 * i, 255 - 20 * i, 90))
-        image.save(tmp_path / "pictures" / f"{i:02d}.png")
-    return tmp_path
+        image.save(folder / "pictures" / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A folder to train in."""
+    return with_pictures(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def hasty_pictures(monkeypatch):
+    """The pictures of milestones in 2 steps: what they look like is not the matter."""
+
+    def hasty(diffusion, noise, steps, sampler):
+        return denoise(diffusion, noise, 2, sampler)
+
+    monkeypatch.setattr(training, "denoise", hasty)
 
 
 def train(lab, out, preset=PRESET, **more):
@@ -295,6 +312,9 @@ def call_counter(counts, at=None):
     return count
 
 
+LONGER = replace(PRESET, steps=40, save_every=4)
+
+
 def train_until_killed(lab, steps, calls):
     """Train on for some steps, then for some calls of whatever functions."""
     draw, drawn = training.draw_batch, []
@@ -307,7 +327,7 @@ def train_until_killed(lab, steps, calls):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "draw_batch", counting)
-        train(lab, "killed", replace(PRESET, steps=40))
+        train(lab, "killed", LONGER)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
@@ -315,14 +335,14 @@ def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab):
     """Moments are counted in calls, so that no machine is too fast or too slow."""
     counts = [0]
     sys.setprofile(call_counter(counts))
-    train(lab, "whole", replace(PRESET, steps=40))
+    train(lab, "whole", LONGER)
     sys.setprofile(None)
     results = lab / "killed" / "training_results"
     moments = random.Random(0)
     progress = []
     for _ in range(10):
         steps = moments.randint(1, 5)
-        calls = moments.randint(1, counts[0] // 20)  # as many as two steps take
+        calls = moments.randint(1, counts[0] // 10)  # as many as four steps take
         child = os.fork()
         if child == 0:
             train_until_killed(lab, steps, calls)
@@ -335,50 +355,38 @@ def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab):
             elif path.suffix == ".png" and not path.name.startswith("."):
                 Image.open(path).load()
     assert len(set(progress)) > 3
-    train(lab, "killed", replace(PRESET, steps=40))
+    train(lab, "killed", LONGER)
     a, b = (
-        weights(lab / run / "training_results" / "model-20.pt")
+        weights(lab / run / "training_results" / "model-10.pt")
         for run in ("whole", "killed")
     )
     assert_same_weights(a, b)
     assert a["losses"] == b["losses"]
 
 
-LAUNCHED = """
-from pathlib import Path
-import torch
-from ddpm import training
-import test_training
+def train_as(rank, lab, processes, port):
+    """Train in a process that finds what `accelerate launch` tells those it starts."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    train(lab, f"run{processes}")
 
-torch.set_num_threads(1)
-training.precision = lambda device: "no"
-lab, out = Path({lab!r}), Path({out!r})
-training.train(test_training.PRESET, out, lab / "pictures", device="cpu", enough=6)
-"""
 
-
-def test_two_processes_train_as_one(lab):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes")
+def test_two_processes_train_as_one(lab, capfd, monkeypatch):
+    monkeypatch.setattr(training, "precision", lambda device: "no")
     for processes in (1, 2):
-        text = LAUNCHED.format(lab=str(lab), out=str(lab / f"run{processes}"))
-        (lab / "launched.py").write_text(text)
-        launch = (
-            "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no "
-            f"--dynamo_backend no --num_processes {processes} launched.py"
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        start_processes(
+            train_as, (lab, processes, port), processes, start_method="fork"
         )
-        result = subprocess.run(
-            [sys.executable, *launch.split()],
-            capture_output=True,
-            text=True,
-            env=os.environ
-            | {
-                "PYTHONPATH": os.pathsep.join(
-                    map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "ddpm"))
-                ),
-                "OMP_NUM_THREADS": "1",
-            },
-        )
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.count("Found 13 images") == 1  # one process speaks
+        assert capfd.readouterr().out.count("Found 13 images") == 1  # one speaks
     one, two = (
         weights(lab / f"run{n}" / "training_results" / "model-3.pt") for n in (1, 2)
     )
@@ -465,20 +473,26 @@ CHANGED = {
 }
 
 
+def left(folder):
+    """What a run leaves behind: sizes of its pictures, averaged weights."""
+    pictures = {p.name: Image.open(p).size for p in folder.rglob("sample-*.png")}
+    newest = max(folder.rglob("model-*.pt"), key=lambda p: weights(p)["step"])
+    return pictures, weights(newest)["ema"]["ema_model.model.init_conv.weight"]
+
+
+@pytest.fixture(scope="module")
+def left_as_it_is(tmp_path_factory):
+    """What a run with the preset as it is leaves behind."""
+    lab = with_pictures(tmp_path_factory.mktemp("plain"))
+    train(lab, "run")
+    return left(lab / "run")
+
+
 @pytest.mark.parametrize("knob", CHANGED)
-def test_every_knob_of_a_preset_is_read(knob, lab):
+def test_every_knob_of_a_preset_is_read(knob, lab, left_as_it_is):
     """Each changes what a run leaves behind."""
-    train(lab, "plain")
     train(lab, "turned", replace(PRESET, **{knob: CHANGED[knob]}))
-    plain, turned = (lab / run / "training_results" for run in ("plain", "turned"))
-
-    def left(folder):
-        pictures = {p.name: Image.open(p).size for p in folder.glob("sample-*.png")}
-        newest = max(folder.glob("model-*.pt"), key=lambda p: weights(p)["step"])
-        ema = weights(newest)["ema"]["ema_model.model.init_conv.weight"]
-        return pictures, ema
-
-    (pictures, ema), (other_pictures, other_ema) = left(plain), left(turned)
+    (pictures, ema), (other_pictures, other_ema) = left_as_it_is, left(lab / "turned")
     assert pictures != other_pictures or not torch.equal(ema, other_ema)
 
 
