@@ -15,6 +15,7 @@ from ddpm.checkpoints import load_diffusion
 from ddpm.dataset import draw_all
 from ddpm.files import ROOT, UserError
 from ddpm.network import build
+from ddpm.sampling import denoise
 from ddpm.textiles import FAMILIES, pattern
 from models import short_runs, train_embedded
 from models.train_embedded import Settings, Training, batch_of, loss_of
@@ -146,15 +147,22 @@ def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
     np.testing.assert_allclose(found, power, rtol=1e-3)
 
 
-def test_the_recipe_runs_stops_and_goes_on(tmp_path, monkeypatch, images):
-    monkeypatch.setattr(
-        train_embedded, "draw_all", lambda count, first=0, draw=None: images[:count]
-    )
-    monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
+@pytest.fixture
+def recipe(monkeypatch, images):
+    """The recipe's train, on 16 textiles and without measuring."""
+
+    def draw(count, first=0, draw=None):
+        return images[:count]
+
+    monkeypatch.setattr(train_embedded, "draw_all", draw)
     monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
+    return train_embedded.train
+
+
+def test_the_recipe_runs_stops_and_goes_on(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(train_embedded, "SAVE_EVERY", 0)
-    train_embedded.train(dataclasses.replace(SMALL, pictures=12), tmp_path)
-    train_embedded.train(SMALL, tmp_path)
+    recipe(dataclasses.replace(SMALL, pictures=12), tmp_path)
+    recipe(SMALL, tmp_path)
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["pictures"]) for row in rows] == list(range(4, 44, 4))
     assert float(rows[0]["error at 0.02"]) == 0.1
@@ -172,24 +180,19 @@ def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
     monkeypatch.setattr(short_runs, "draw_all", lambda count, draw: images)
     monkeypatch.setattr(short_runs, "errors", lambda ema, draw: [0.1] * 5)
     monkeypatch.setattr(short_runs, "compile_for", lambda model, steps: None)
+    monkeypatch.setattr(
+        short_runs,
+        "denoise",
+        lambda diffusion, noise, steps, sampler, label: denoise(
+            diffusion, noise, 1, sampler, label=label
+        ),
+    )
     threads = torch.get_num_threads()
     short_runs.main(["tiny", "--minutes", "0"])
     torch.set_num_threads(threads)
     (row,) = csv.DictReader((tmp_path / "table.csv").open())
     assert row["run"] == "tiny" and row["pictures"] == "0" and row["0.9"] == "0.1000"
     assert (tmp_path / "outputs" / "short_runs" / "tiny.png").is_file()
-
-
-@pytest.fixture
-def recipe(monkeypatch, images):
-    """The recipe's train, on 16 textiles and without measuring."""
-
-    def draw(count, first=0, draw=None):
-        return images[:count]
-
-    monkeypatch.setattr(train_embedded, "draw_all", draw)
-    monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
-    return train_embedded.train
 
 
 @pytest.mark.parametrize(
