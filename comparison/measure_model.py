@@ -15,7 +15,7 @@ from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import as_asked, measure, seam
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.command_line import exercise_parser, run, whole
+from ddpm.command_line import exercise_parser, number, run
 from ddpm.dataset import SEEN, draw_all, draw_textiles, load_folder
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
@@ -38,9 +38,9 @@ def answers(pictures, labels, families):
 
 def main(argv=None):
     parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
-    parser.add_argument("--count", type=whole(16, 10**6), default=1024)
+    parser.add_argument("--count", type=number(16, 10**6), default=1024)
     parser.add_argument(
-        "--textiles", type=whole(16, 10**6), default=SEEN, help=f"trained on ({SEEN})"
+        "--textiles", type=number(16, 10**6), default=SEEN, help=f"trained on ({SEEN})"
     )
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
@@ -71,8 +71,8 @@ def main(argv=None):
         f"\n{args.count} pictures, steps of {args.sampler}: {args.steps}, seeds from "
         f"{args.seed}, {seconds:.0f} s\n\n{'':24}{'model':>8}{'floor':>10}"
     )
-    for name, number in rows[0].items():
-        print(f"{name:24}{number:>8.4f}{rows[1][name]:>10.4f}")
+    for name, value in rows[0].items():
+        print(f"{name:24}{value:>8.4f}{rows[1][name]:>10.4f}")
 
 
 if __name__ == "__main__":

@@ -16,15 +16,37 @@ FRAME_RATE = (1, 50)  # browsers play no faster
 SIDE = (16, 2048)  # pixels of a GIF
 
 
-def whole(low, high):
-    """A type for argparse: a whole number from low to high."""
+def not_allowed(value, allowed):
+    """Why a value may not be, in words that follow it; None if it may.
+
+    allowed: (1, 1000), whole numbers from and to; (8, 64, 8), the multiples of 8 among
+    them; (0.0, 1.0), any numbers from and to; or a list of all values.
+    """
+    if isinstance(allowed, list):
+        return None if value in allowed else f"none of {', '.join(map(str, allowed))}"
+    low, high, *step = allowed
+    kinds, name, form = (int,), "whole number", "d"
+    if type(low) is float:
+        kinds, name, form = (int, float), "number", "g"
+    if step:
+        name = f"multiple of {step[0]}"
+    inside = type(value) in kinds and low <= value <= high
+    if inside and not (step and value % step[0]):
+        return None
+    return f"not a {name} from {low:{form}} to {high:{form}}"
+
+
+def number(low, high):
+    """A type for argparse: a number from low to high, whole if these are."""
 
     def parse(text):
-        if not (text.isdecimal() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(
-                f"{text} is not a whole number from {low} to {high}"
-            )
-        return int(text)
+        try:
+            value = type(low)(text)
+        except ValueError:
+            value = text
+        if reason := not_allowed(value, (low, high)):
+            raise argparse.ArgumentTypeError(f"{text} is {reason}")
+        return value
 
     return parse
 
@@ -33,8 +55,8 @@ def one_of(names):
     """A type for argparse: one of these names."""
 
     def parse(text):
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(names)}")
+        if reason := not_allowed(text, list(names)):
+            raise argparse.ArgumentTypeError(f"{text} is {reason}")
         return text
 
     return parse
@@ -46,26 +68,6 @@ def folder(text):
         return writable(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def not_allowed(value, allowed):
-    """Why a value may not be, in words that follow it; None if it may.
-
-    allowed: (1, 1000), whole numbers from and to; (8, 64, 8), the multiples of 8 among
-    them; (0.0, 1.0), any numbers from and to; or a list of all values.
-    """
-    if isinstance(allowed, list):
-        return None if value in allowed else f"none of {', '.join(map(str, allowed))}"
-    low, high, *step = allowed
-    kinds, kind = (
-        ((int,), "whole number") if type(low) is int else ((int, float), "number")
-    )
-    if step:
-        kind = f"multiple of {step[0]}"
-    inside = type(value) in kinds and low <= value <= high
-    if inside and not (step and value % step[0]):
-        return None
-    return f"not a {kind} from {low} to {high}"
 
 
 def check_config(parser, allowed, **values):
@@ -86,13 +88,13 @@ def check_list(parser, allowed, **values):
             check_config(parser, allowed, **{name: item})
 
 
-def script_parser(doc, device=False):
+def script_parser(doc, device=False, prog=None):
     """An ArgumentParser whose --help shows the script's docstring as it is.
 
-    device: whether it has --device.
+    device: whether it has --device. prog: how it is called, if not by its file's name.
     """
     parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     if device:
         parser.add_argument(
@@ -118,9 +120,9 @@ def exercise_parser(doc, out=".", **config):
     in the CONFIG block (or the flag's, if there is none), checked like typed ones.
     """
     flags = {
-        "steps": (STEPS, whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
+        "steps": (STEPS, number(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
         "sampler": ([*SAMPLERS], one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
-        "seed": (SEED, whole(*SEED), "names the noise, and so the picture"),
+        "seed": (SEED, number(*SEED), "names the noise, and so the picture"),
     }
     parser = script_parser(doc, device=True)
     for name, default in config.items():

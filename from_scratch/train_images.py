@@ -64,7 +64,7 @@ def parse_args(argv):
     add("--guidance-weight", command_line.GUIDANCE_WEIGHT, GUIDANCE_WEIGHT, "0 to 20")
     add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
     add("--sampling-steps", command_line.SAMPLING_STEPS, SAMPLING_STEPS, "1 to T")
-    add("--samples", number(int, 10, 50_000), SAMPLES, "pictures to be measured")
+    add("--samples", number(10, 50_000), SAMPLES, "pictures to be measured")
     add("--seed", command_line.SEED, SEED, "names the run")
     add("--data", Path, DATA, "folder of downloaded pictures")
     flag = parser.add_argument

@@ -46,7 +46,7 @@ def parse_args(argv):
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
     add("--timesteps", command_line.TIMESTEPS, TIMESTEPS, "T, 2 to 10000")
     add("--epochs", command_line.EPOCHS, EPOCHS, "times through the data")
-    batch_size = number(int, 1, TRAINING_POINTS)
+    batch_size = number(1, TRAINING_POINTS)
     add("--batch-size", batch_size, BATCH_SIZE, "points a step")
     add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
     add("--seed", command_line.SEED, SEED, "names the run")
