@@ -5,8 +5,8 @@
     python exercise3_train.py --train                 the lesson's model, on a GPU
     python exercise3_train.py --train --data DIR      on your own pictures
 
-Stop it whenever you like: the same command goes on where it stopped. When it is
-done, the exercises draw with your model.
+Stop it whenever you like: the same command (without --start and --fresh) goes on where
+it stopped. When it is done, the exercises draw with your model.
 """
 
 from pathlib import Path

@@ -134,7 +134,7 @@ def compare(sets, real, held, classifier):
 
 
 def text_of(value):
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def draw_bars(rows, path):

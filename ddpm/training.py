@@ -392,7 +392,7 @@ def watch(run, steps, accelerator, preset, total, results):
             if stopping and run.step < total:
                 raise UserError(
                     f"Stopped and saved at step {run.step:,} of {total:,}. "
-                    "The same command goes on from there."
+                    "The same command, without --start and --fresh, goes on from there."
                 )
 
 
