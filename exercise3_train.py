@@ -11,7 +11,7 @@ it stopped. When it is done, the exercises draw with your model.
 
 from pathlib import Path
 
-from ddpm.command_line import folder, number, run, script_parser
+from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import COUNT, draw_textiles
 from ddpm.files import ROOT
 from ddpm.network import LESSON_CONFIG
@@ -61,10 +61,10 @@ def main(argv=None):
     parser.add_argument("--preset", choices=PRESETS, default="lesson")
     parser.add_argument("--data", type=Path, help="folder of pictures (drawn textiles)")
     parser.add_argument(
-        "--textiles", type=number(1, 10**6), default=COUNT, help="how many to draw"
+        "--textiles", type=whole(1, 10**6), default=COUNT, help="how many to draw"
     )
     parser.add_argument(
-        "--steps", type=number(1, 10**9), help="train up to this step (the preset's)"
+        "--steps", type=whole(1, 10**9), help="train up to this step (the preset's)"
     )
     parser.add_argument("--start", type=Path, help="weights to begin a new run with")
     parser.add_argument("--fresh", action="store_true", help="start anew")

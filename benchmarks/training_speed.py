@@ -26,7 +26,7 @@ from accelerate import Accelerator
 from denoising_diffusion_pytorch import Trainer
 from tqdm import tqdm
 
-from ddpm.command_line import number, run, script_parser
+from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_textiles
 from ddpm.files import ROOT
 from ddpm.network import build
@@ -161,11 +161,9 @@ def employ(*args):
 def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small")
-    parser.add_argument("--batch-size", type=number(1, 4096), help="(the preset's)")
-    parser.add_argument(
-        "--steps", type=number(2, 10**6), default=20, help="a turn (20)"
-    )
-    parser.add_argument("--turns", type=number(1, 1000), default=5, help="each (5)")
+    parser.add_argument("--batch-size", type=whole(1, 4096), help="(the preset's)")
+    parser.add_argument("--steps", type=whole(2, 10**6), default=20, help="a turn (20)")
+    parser.add_argument("--turns", type=whole(1, 1000), default=5, help="each (5)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu"])
     args = parser.parse_args(argv)
     preset = PRESETS[args.preset]

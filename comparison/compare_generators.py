@@ -26,7 +26,7 @@ from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import measure, nearest
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.command_line import folder, number, run, script_parser
+from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.pictures import BLUE, make_grid, to_uint8, upscale
@@ -196,10 +196,7 @@ def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("sets", nargs="*", type=named_folder, metavar="NAME=FOLDER")
     parser.add_argument(
-        "--count",
-        type=number(16, 10_000),
-        default=256,
-        help="drawn by each model (256)",
+        "--count", type=whole(16, 10_000), default=256, help="drawn by each model (256)"
     )
     parser.add_argument("--out", type=folder, default="comparison_results")
     args = parser.parse_args(argv)

@@ -20,7 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
 from ddpm.checkpoints import read_checkpoint
-from ddpm.command_line import number, run, script_parser
+from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import SEEN, draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.training import ema_update
@@ -102,7 +102,7 @@ def train(images, steps):
 
 def main(argv=None):
     parser = script_parser(__doc__)
-    parser.add_argument("--steps", type=number(1, 10**7), default=STEPS)
+    parser.add_argument("--steps", type=whole(1, 10**7), default=STEPS)
     args = parser.parse_args(argv)
     images, _ = load_folder(draw_textiles(SEEN))
     network = train(torch.from_numpy(images).permute(0, 3, 1, 2), args.steps)

@@ -15,7 +15,7 @@ from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import as_asked, measure, seam
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.command_line import exercise_parser, number, run
+from ddpm.command_line import exercise_parser, run, whole
 from ddpm.dataset import SEEN, draw_all, draw_textiles, load_folder
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
@@ -38,9 +38,9 @@ def answers(pictures, labels, families):
 
 def main(argv=None):
     parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
-    parser.add_argument("--count", type=number(16, 10**6), default=1024)
+    parser.add_argument("--count", type=whole(16, 10**6), default=1024)
     parser.add_argument(
-        "--textiles", type=number(16, 10**6), default=SEEN, help=f"trained on ({SEEN})"
+        "--textiles", type=whole(16, 10**6), default=SEEN, help=f"trained on ({SEEN})"
     )
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from comparison.classifier import load_classifier, look
 from comparison.metrics import seam, step_lengths
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.command_line import exercise_parser, number, run
+from ddpm.command_line import exercise_parser, run, whole
 from ddpm.pictures import slerp, to_uint8
 from ddpm.sampling import denoise, draw_noise
 
@@ -52,7 +52,7 @@ def measure(frames, judge, label):
 
 def main(argv=None):
     parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
-    parser.add_argument("--paths", type=number(1, 10_000), default=32)
+    parser.add_argument("--paths", type=whole(1, 10_000), default=32)
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
     families = diffusion.model.families

@@ -36,15 +36,23 @@ def not_allowed(value, allowed):
     return f"not a {name} from {low:{form}} to {high:{form}}"
 
 
-def number(low, high):
-    """A type for argparse: a number from low to high, whole if these are."""
+def whole(low, high):
+    """A type for argparse: a whole number from low to high."""
+    return _read_as(int, low, high)
 
+
+def number(low, high):
+    """A type for argparse: a number from low to high, with or without a point."""
+    return _read_as(float, low, high)
+
+
+def _read_as(kind, low, high):
     def parse(text):
         try:
-            value = type(low)(text)
+            value = kind(text)
         except ValueError:
             value = text
-        if reason := not_allowed(value, (low, high)):
+        if reason := not_allowed(value, (kind(low), kind(high))):
             raise argparse.ArgumentTypeError(f"{text} is {reason}")
         return value
 
@@ -103,10 +111,9 @@ def script_parser(doc, device=False, prog=None):
     return parser
 
 
-# CONFIG's name of the default of a flag, and the flag.
+# CONFIG's name of the default of a flag, and the flag, where one is not the other.
 FLAG_OF = {
     "SAMPLING_STEPS": "steps",
-    "SAMPLER": "sampler",
     "RANDOM_SEED": "seed",
     "SEED_A": "seed",
 }
@@ -120,13 +127,13 @@ def exercise_parser(doc, out=".", **config):
     in the CONFIG block (or the flag's, if there is none), checked like typed ones.
     """
     flags = {
-        "steps": (STEPS, number(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
+        "steps": (STEPS, whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
         "sampler": ([*SAMPLERS], one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
-        "seed": (SEED, number(*SEED), "names the noise, and so the picture"),
+        "seed": (SEED, whole(*SEED), "names the noise, and so the picture"),
     }
     parser = script_parser(doc, device=True)
     for name, default in config.items():
-        flag = FLAG_OF.get(name, name)
+        flag = FLAG_OF.get(name, name.lower())
         allowed, parse, text = flags[flag]
         check_config(parser, allowed, **{name: default})
         parser.add_argument(

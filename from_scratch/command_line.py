@@ -8,6 +8,7 @@ from ddpm.command_line import (
     one_of,  # noqa: F401, the commands' too
     run,  # noqa: F401, the commands' too
     script_parser,
+    whole,
 )
 
 
@@ -17,11 +18,11 @@ def parser(module, text):
 
 
 # What more than one command asks for, in its range.
-TIMESTEPS = number(2, 10_000)
-EPOCHS = number(1, 100_000)
-SAMPLING_STEPS = number(1, 10_000)
-GUIDANCE_WEIGHT = number(0.0, 20.0)
-SEED = number(0, 2**31)
+TIMESTEPS = whole(2, 10_000)
+EPOCHS = whole(1, 100_000)
+SAMPLING_STEPS = whole(1, 10_000)
+GUIDANCE_WEIGHT = number(0, 20)
+SEED = whole(0, 2**31)
 
 
 # --- Flags ------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from comparison.classifier import load_classifier, look
 from comparison.metrics import shares
 from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
-from ddpm.command_line import number, run, script_parser
+from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import SEEN, draw_textiles, load_folder, textiles
 from ddpm.files import ROOT, UserError
 from ddpm.network import pick_device
@@ -119,8 +119,8 @@ def load(path, device):
 def main(argv=None):
     parser = script_parser(__doc__, device=True)
     parser.add_argument("model", type=Path, help="the weights to refine")
-    parser.add_argument("--steps", type=number(1, 10**6), default=5_000)
-    parser.add_argument("--textiles", type=number(16, 10**6), default=SEEN)
+    parser.add_argument("--steps", type=whole(1, 10**6), default=5_000)
+    parser.add_argument("--textiles", type=whole(16, 10**6), default=SEEN)
     args = parser.parse_args(argv)
     device = pick_device(args.device)
     frozen, checkpoint = load(args.model, device)

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from ddpm import textiles
-from ddpm.command_line import number, run, script_parser
+from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_all
 from ddpm.files import ROOT
 from ddpm.pictures import make_grid, save_image, upscale
@@ -94,7 +94,7 @@ def draw_sheet(diffusion, path):
 def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("names", nargs="+", choices=VARIANTS, metavar="NAME")
-    parser.add_argument("--minutes", type=number(0, 10_000), default=10)
+    parser.add_argument("--minutes", type=whole(0, 10_000), default=10)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     for name in args.names:
