@@ -129,7 +129,7 @@ def test_ema_is_the_average_it_claims_to_be(lab):
 
 
 def test_training_lowers_the_loss(lab):
-    train(lab, "run", replace(PRESET, steps=120, save_every=40, learning_rate=5e-3))
+    train(lab, "run", replace(PRESET, steps=60, save_every=20, learning_rate=5e-3))
     text = (lab / "run" / "training_results" / "loss.csv").read_text().split()[1:]
     losses = [float(line.split(",")[1]) for line in text]
     assert losses[-1] < 0.9 * losses[0]
