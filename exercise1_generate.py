@@ -26,11 +26,11 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        seed=RANDOM_SEED,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        RANDOM_SEED=RANDOM_SEED,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, (1, 10_000), NUM_SAMPLES=NUM_SAMPLES)

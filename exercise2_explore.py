@@ -16,7 +16,14 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ddpm.checkpoints import load_diffusion
-from ddpm.command_line import STEPS, TIMESTEP, check_config, exercise_parser, run
+from ddpm.command_line import (
+    STEPS,
+    TIMESTEP,
+    check_config,
+    check_list,
+    exercise_parser,
+    run,
+)
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import save_gif, to_uint8, upscale
@@ -42,17 +49,17 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        seed=RANDOM_SEED,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        RANDOM_SEED=RANDOM_SEED,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
     args = parser.parse_args(argv)
-    check_config(parser, TIMESTEP, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
-    check_config(parser, TIMESTEP, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
-    check_config(parser, STEPS, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
+    check_list(parser, TIMESTEP, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
+    check_list(parser, TIMESTEP, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
+    check_list(parser, STEPS, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
     check_config(parser, STEPS, REFERENCE_STEPS=REFERENCE_STEPS)
     started = time.perf_counter()
 
@@ -92,7 +99,7 @@ def compare_steps(diffusion, args):
     for steps in ladder:
         started = time.perf_counter()
         images.append(draw(diffusion, args, [args.seed], steps)[0])
-        titles.append(f"{steps} steps\n{time.perf_counter() - started:.2f} s")
+        titles.append(f"{counted(steps)}\n{time.perf_counter() - started:.2f} s")
     best = images[ladder.index(REFERENCE_STEPS)]
     differences = [4 * (image - best).abs() for image in images]  # or it is all black
     labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
@@ -171,12 +178,16 @@ def compare_samplers(diffusion, args):
     ]
     rows[0].append(best)
     titles = [
-        *(f"{steps} steps" for steps in SOLVER_STEPS),
+        *map(counted, SOLVER_STEPS),
         f"DDIM,\n{REFERENCE_STEPS} steps",
     ]
     name = "exercise2_samplers.png"
     draw_rows(rows, titles, samplers, args, name)
     return [name]
+
+
+def counted(steps):
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def draw_rows(rows, titles, labels, args, name):

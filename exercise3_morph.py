@@ -54,11 +54,11 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        seed=SEED_A,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        SEED_A=SEED_A,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, SEED, SEED_B=SEED_B)

@@ -16,6 +16,7 @@ from ddpm.command_line import (
     SEED,
     SIDE,
     check_config,
+    check_list,
     exercise_parser,
     run,
 )
@@ -75,13 +76,13 @@ def main(argv=None):
     parser = exercise_parser(
         __doc__,
         ROOT / "visuals",
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     args = parser.parse_args(argv)
-    check_config(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
+    check_list(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, (1, 60), DURATION=DURATION)
     check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)

@@ -227,9 +227,7 @@ def findings(checkpoint, path, device):
         return found  # which would make all that follows NaN
     step = checkpoint.get("step")
     if isinstance(step, int) and step < ENOUGH_STEPS:
-        text = (
-            f"It was trained for {step:,} steps. Under {ENOUGH_STEPS:,}, expect noise."
-        )
+        text = f"It is at step {step:,}. Before {ENOUGH_STEPS:,}, expect noise."
         found.append(("too few steps", text, "Train on: it begins where it stopped."))
     diffusion = examined = from_checkpoint(checkpoint, path).to(device)
     if "ema" in checkpoint and "model" in checkpoint:

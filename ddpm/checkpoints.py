@@ -45,6 +45,12 @@ def read_checkpoint(path):
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file of weights in it.")
+    if path.resolve() == EMBEDDED_WEIGHTS and not path.exists():
+        name = EMBEDDED_WEIGHTS.relative_to(ROOT).as_posix()
+        raise UserError(
+            f"{path} is missing, which belongs to the clone. Fetch it back: "
+            f"git checkout {name}; or clone again."
+        )
     if not path.is_file():
         raise UserError(
             f"{path} does not exist. The embedded weights are {EMBEDDED_WEIGHTS}; the "

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from from_scratch import command_line
-from from_scratch.command_line import number, one_of
+from from_scratch.command_line import one_of, whole
 from from_scratch.datasets import DATASETS, draw, real_draws
 from from_scratch.diffusion import SAMPLERS, guided, sample
 from from_scratch.metrics import against_real
@@ -46,7 +46,7 @@ def parse_args(argv):
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
     add("--timesteps", command_line.TIMESTEPS, TIMESTEPS, "T, 2 to 10000")
     add("--epochs", command_line.EPOCHS, EPOCHS, "times through the data")
-    batch_size = number(int, 1, TRAINING_POINTS)
+    batch_size = whole(1, TRAINING_POINTS)
     add("--batch-size", batch_size, BATCH_SIZE, "points a step")
     add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
     add("--seed", command_line.SEED, SEED, "names the run")

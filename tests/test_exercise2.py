@@ -141,6 +141,14 @@ def test_impossible_config_is_refused_by_name(
     assert f"{name}: {item!r} is not a whole number from" in capsys.readouterr().err
 
 
+def test_a_number_in_place_of_a_list_is_refused_by_name(go, monkeypatch, capsys):
+    monkeypatch.setattr(exercise2_explore, "TIMESTEPS_TO_SHOW", 250)
+    with pytest.raises(SystemExit) as caught:
+        go("--goal", "2")
+    assert caught.value.code == 2
+    assert "TIMESTEPS_TO_SHOW: 250 is not a list" in capsys.readouterr().err
+
+
 def test_an_empty_list_is_refused_by_name(go, monkeypatch, capsys):
     monkeypatch.setattr(exercise2_explore, "CAPTURE_TIMESTEPS", [])
     with pytest.raises(SystemExit):
