@@ -26,7 +26,7 @@ GOALS = {
     4: ["reverse_diffusion_demo.png", "exercise2_denoising.gif"],
     5: ["exercise2_samplers.png"],
 }
-TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Write the sampler"}
+TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler"}
 
 # --- Exercises 1 and 2 ------------------------------------------------------
 
