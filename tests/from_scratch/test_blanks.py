@@ -38,9 +38,16 @@ def code_of(name):
 
 
 def run(code):
-    scope = {}
+    scope = {"__name__": "__main__"}  # as in a notebook
     exec(code, scope)
     return scope
+
+
+@pytest.fixture(scope="module")
+def notebooks():
+    """The scope and the code of each notebook's own functions, {name: ...}."""
+    code = "\n".join(code_of(name) for name in NOTEBOOKS)
+    return run(code), code
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -77,6 +84,15 @@ def test_unfilled_it_says_what_is_open_and_goes_on_with_ours(name, capsys):
     for function in FUNCTIONS[name]:
         if hasattr(diffusion, function):
             assert scope[function] is getattr(diffusion, function)
+
+
+def test_ours_is_not_taken_for_theirs_when_a_check_runs_again(notebooks, capsys):
+    scope = copy.copy(notebooks[0])
+    for name in ("q_sample", "ema"):
+        exec(f"def {name}(*_): return ...\n{name} = blanks.{name}({name})", scope)
+        capsys.readouterr()
+        exec(f"{name} = blanks.{name}({name})", scope)
+        assert capsys.readouterr().out.startswith(f"{name} is still ours: first run")
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -152,13 +168,6 @@ MISTAKES = [
     ("classifier_guided", "-weight * noise * push", "gives the push alone"),
     ("classifier_guided", "eps_theta(x_t, t)", "does not push"),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def notebooks():
-    """The scope and the code of each notebook's own functions, {name: ...}."""
-    code = "\n".join(code_of(name) for name in NOTEBOOKS)
-    return run(code), code
 
 
 @pytest.mark.parametrize(("name", "line", "sentence"), MISTAKES)
