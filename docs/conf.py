@@ -5,6 +5,7 @@
 Nothing on the rendered pages is loaded over a network: MathJax lies in _static.
 """
 
+import shutil
 from pathlib import Path
 
 from docutils import nodes
@@ -58,5 +59,13 @@ def lead_to_pages(app, doctree, docname):
             reference["refuri"] = uri.removesuffix(".rst") + ".html"
 
 
+def copy_notebooks(app, exception):
+    """The notebooks of the companion track lie beside its pages, which link to them."""
+    if exception is None and app.builder.format == "html":
+        for path in ROOT.glob("from_scratch/*.ipynb"):
+            shutil.copy(path, Path(app.outdir, "from_scratch"))
+
+
 def setup(app):
     app.connect("doctree-resolved", lead_to_pages)
+    app.connect("build-finished", copy_notebooks)

@@ -127,7 +127,7 @@ def test_lesson_has_formulas_dropdowns_and_downloads(visit):
     page, _ = visit("README.html")
     assert page.locator("mjx-container").count() > 10
     assert page.locator("details.sd-dropdown").count() > 10
-    for exercise in ("1_generate", "2_explore", "3_morph", "3_train"):
+    for exercise in ("1_generate", "2_explore", "3_morph", "3_sampler", "3_train"):
         assert page.locator(f'main a[href="exercise{exercise}.py"]').count()
 
 
