@@ -18,13 +18,16 @@ from ddpm.command_line import TIMESTEP, check_config, exercise_parser, run
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import to_uint8, upscale
-from ddpm.sampling import denoise, draw_noise, predictor, timestep_pairs
+from ddpm.sampling import denoise, draw_noise, guided, predictor, timestep_pairs
+from ddpm.steering import labels_for
 
 # --- CONFIG -----------------------------------------------------------------
 
 NUM_SAMPLES = 8  # try 4, 16: time grows with the number of pictures
 SAMPLING_STEPS = 50  # try 5, 250
 RANDOM_SEED = 42  # another seed, other cloth
+FAMILY = "any"  # which cloth to draw; "any": the seed decides
+GUIDANCE = 2.0  # how firmly to ask for it
 NOISY_TIMESTEP = 500  # where the drawn textile begins its way back: try 100, 900
 
 
@@ -81,7 +84,13 @@ def there_and_back(predict, cloth, noise, steps, alpha_bar):
 
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
-    parser = exercise_parser(__doc__, steps=SAMPLING_STEPS, seed=RANDOM_SEED)
+    parser = exercise_parser(
+        __doc__,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        RANDOM_SEED=RANDOM_SEED,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
+    )
     args = parser.parse_args(argv)
     check_config(parser, (1, 32), NUM_SAMPLES=NUM_SAMPLES)
     check_config(parser, TIMESTEP, NOISY_TIMESTEP=NOISY_TIMESTEP)
@@ -90,7 +99,7 @@ def main(argv=None):
 
     # --- Load ---------------------------------------------------------------
     diffusion = load_diffusion(args.checkpoint, args.device)
-    predict, size = predictor(diffusion), diffusion.image_size[0]
+    size = diffusion.image_size[0]
     pairs = timestep_pairs(diffusion.num_timesteps, args.steps)  # the last t' is -1,
     # the clean picture; its alpha_bar is 1, and in Python alpha_bar[-1] is the last.
     alpha_bar = torch.cat([diffusion.alphas_cumprod, diffusion.betas.new_ones(1)])
@@ -100,9 +109,13 @@ def main(argv=None):
     noise = draw_noise(seeds, size).to(alpha_bar.device)
     cloth = torch.from_numpy(textiles.pattern(args.seed)).permute(2, 0, 1)[None] / 255
     cloth = 2 * upscale(cloth, size / 64).to(noise) - 1
+    predict = predictor(diffusion)  # nobody tells it which cloth that is
     below = there_and_back(predict, cloth, noise[:1], args.steps, alpha_bar)
-    yours = walk(predict, noise, pairs, alpha_bar)
-    ours = denoise(diffusion, noise, args.steps, "ddim")
+    label = labels_for(diffusion.model, args.family, seeds)
+    yours = walk(guided(diffusion, label, args.guidance), noise, pairs, alpha_bar)
+    ours = denoise(
+        diffusion, noise, args.steps, "ddim", label=label, guidance=args.guidance
+    )
 
     # --- Save ---------------------------------------------------------------
     draw([(x + 1) / 2 for x in (yours, below)], seeds, args.out)
