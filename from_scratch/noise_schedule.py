@@ -13,9 +13,9 @@ class NoiseSchedule:
     """beta_t and what follows from it, each (T,) float64, indexed by t.
 
     beta       variance of the noise added at step t, in (0, 1)
-    alpha      1 - beta: share of the variance that the step keeps
-    alpha_bar  product of alpha up to t: share kept of the data's variance
-    snr        alpha_bar / (1 - alpha_bar): signal-to-noise ratio
+    alpha      1 - beta: factor of the step on the variance
+    alpha_bar  product of alpha up to t: factor on the data's variance
+    snr        alpha_bar / (1 - alpha_bar): signal-to-noise ratio of data of variance 1
 
     Ho et al. (2020), section 2. Raises ValueError unless beta is (T,), T >= 2, with
     values above 0 and below 1.
