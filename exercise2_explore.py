@@ -78,7 +78,7 @@ def compare_steps(diffusion, args):
         images.append(denoise(diffusion, noise, steps)[0])
         titles.append(f"{steps} steps\n{time.perf_counter() - started:.2f} s")
     best = images[ladder.index(REFERENCE_STEPS)]
-    differences = [4 * (image - best).abs() for image in images]  # or it is all black
+    differences = [0.5 + 4 * (image - best) for image in images]  # grey where equal
     labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
     name = "exercise2_sampling_comparison.png"
     draw_rows([images, differences], titles, labels, args, name)

@@ -35,14 +35,17 @@ class NoiseSchedule:
         return 1.0 if t == -1 else self.alpha_bar[t].item()
 
 
-def linear_beta(T, rescaled=True):
-    """beta growing evenly from 1e-4 to 0.02: (T,) (Ho et al. 2020, section 4).
+FIRST_BETA, LAST_BETA = 1e-4, 0.02  # of the linear schedule
+
+
+def linear_beta(T, rescaled=True, first=FIRST_BETA, last=LAST_BETA):
+    """beta growing evenly from `first` to `last`: (T,) (Ho et al. 2020, section 4).
 
     These ends were chosen for T = 1000. A shorter chain of such small steps stops
     before the data are gone: `rescaled` multiplies beta by 1000 / T.
     """
     scale = 1000 / T if rescaled else 1.0
-    beta = torch.linspace(scale * 1e-4, scale * 0.02, T, dtype=torch.float64)
+    beta = torch.linspace(scale * first, scale * last, T, dtype=torch.float64)
     return beta.clamp(max=0.999)  # T < 20 would step past all of the variance
 
 
