@@ -60,7 +60,7 @@ function startQuiz(box, sheet) {
     const hit = name === truth;
     right += hit;
     place += 1;
-    const was = truth === "Real" ? "a textile of the data set" : "drawn by the model";
+    const was = truth === "Real" ? "real" : "drawn by the model";
     show(`${hit ? "Right" : "Wrong"}: that one was ${was}.`);
   }
   box.tabIndex = 0;
