@@ -58,6 +58,7 @@ def browser():
 def visit(browser, site):
     """Open a page of the site from disk; returns it with lists of what went wrong."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)  # a busy machine takes its time
     page = context.new_page()
     troubles = []
     page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
