@@ -92,23 +92,24 @@ def parse_args(argv):
     return args
 
 
+def schedules_of(args):
+    """{name: NoiseSchedule}, the linear one with the betas that were asked for."""
+    ends = {"first": args.first_beta, "last": args.last_beta}
+    linear = partial(linear_beta, rescaled=not args.unscaled_betas, **ends)
+    betas = SCHEDULES | {"linear": linear}
+    return {name: NoiseSchedule(beta(args.timesteps)) for name, beta in betas.items()}
+
+
 def main(argv=None):
     # --- Setup --------------------------------------------------------------
     args = parse_args(argv)
     started = time.perf_counter()
     torch.set_num_threads(1)  # small networks only lose by sharing their work
-    betas = SCHEDULES | {
-        "linear": partial(
-            linear_beta,
-            rescaled=not args.unscaled_betas,
-            first=args.first_beta,
-            last=args.last_beta,
-        )
-    }
-    schedules = {name: NoiseSchedule(f(args.timesteps)) for name, f in betas.items()}
+    schedules = schedules_of(args)
     schedule = schedules[args.schedule]
 
     # --- Train --------------------------------------------------------------
+    shape = {name: getattr(args, name) for name in ("width", "depth", "activation")}
     network, losses, clip = fit(
         args.dataset,
         schedule,
@@ -117,7 +118,7 @@ def main(argv=None):
         seed=args.seed,
         epochs=args.epochs,
         batch_size=args.batch_size,
-        shape={name: getattr(args, name) for name in ("width", "depth", "activation")},
+        shape=shape,
     )
 
     # --- Sample -------------------------------------------------------------
