@@ -101,7 +101,7 @@ def compare_steps(diffusion, args):
         images.append(draw(diffusion, args, [args.seed], steps)[0])
         titles.append(f"{counted(steps)}\n{time.perf_counter() - started:.2f} s")
     best = images[ladder.index(REFERENCE_STEPS)]
-    differences = [4 * (image - best).abs() for image in images]  # or it is all black
+    differences = [0.5 + 4 * (image - best) for image in images]  # grey where equal
     labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
     name = "exercise2_sampling_comparison.png"
     draw_rows([images, differences], titles, labels, args, name)
@@ -111,7 +111,7 @@ def compare_steps(diffusion, args):
 def show_forward_process(_, args):
     """Goal 2: one training picture and one noise, mixed as the forward process does.
 
-    The signal's share is alpha-bar: of the variance, not of the amplitude.
+    alpha-bar is the factor on the picture's variance; the noise has 1 - alpha-bar.
     """
     beta = torch.linspace(1e-4, 0.02, 1000)  # the lesson's linear schedule
     alpha_bar = torch.cumprod(1 - beta, dim=0)
@@ -121,7 +121,10 @@ def show_forward_process(_, args):
         alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * noise
         for t in TIMESTEPS_TO_SHOW
     ]
-    titles = [f"t = {t}\nsignal {alpha_bar[t]:.1%}" for t in TIMESTEPS_TO_SHOW]
+    titles = [
+        f"t = {t}\n" + rf"$\bar\alpha_t$ = {alpha_bar[t]:.3f}"
+        for t in TIMESTEPS_TO_SHOW
+    ]
     name = "forward_diffusion_demo.png"
     draw_rows([[(x_t + 1) / 2 for x_t in mixed]], titles, ["x_t"], args, name)
     return [name]

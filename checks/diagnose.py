@@ -34,7 +34,7 @@ from ddpm.sampling import denoise, draw_noise
 from ddpm.steering import labels_for
 
 PICTURES = 4  # textiles to show, and pictures to draw
-LEVELS = (0.8, 0.5, 0.2, 0.05)  # shares of signal, alpha-bar, at which they are shown
+LEVELS = (0.8, 0.5, 0.2, 0.05)  # alpha-bar at which they are shown
 LOST = 0.9  # error of answers that fit nothing; answering the mean has 1
 NEARLY_PERFECT = 0.03  # with less error than this, a file is taken to be right
 CLEARLY = 0.6  # another hypothesis is believed if it leaves less than this of the error
