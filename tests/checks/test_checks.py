@@ -61,11 +61,12 @@ def finished(tmp_path_factory):
     """A folder in which all is done, the grid drawn by Exercise 1 itself."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        stub = torch.nn.Module()
-        stub.image_size = (64, 64)
+        stub = SimpleNamespace(image_size=(64, 64), model=SimpleNamespace(families=()))
         patch.setattr(exercise1_generate, "load_diffusion", lambda *_: stub)
         patch.setattr(
-            exercise1_generate, "denoise", lambda _, noise, *__: cloths(len(noise))
+            exercise1_generate,
+            "denoise",
+            lambda _, noise, *__, **___: cloths(len(noise)),
         )
         patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
         exercise1_generate.main(["--out", str(folder)])
