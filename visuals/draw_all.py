@@ -31,7 +31,7 @@ USED = {
     "cloth": Path(textiles.__file__),
     "EMBEDDED_WEIGHTS": EMBEDDED_WEIGHTS,
     "dcgan": dcgan.WEIGHTS,
-    "ddpm import textiles": ROOT / "ddpm" / "textiles.py",
+    "import textiles": Path(textiles.__file__),
 }
 
 

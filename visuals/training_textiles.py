@@ -2,7 +2,7 @@
 
 import torch
 
-from ddpm import textiles
+from ddpm.dataset import textiles
 from visuals.style import MARGIN, save, sheet, tile
 
 SIDE = 2 / 3  # inches

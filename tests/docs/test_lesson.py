@@ -20,8 +20,8 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
 
 import exercise2_explore
 import exercise3_train
-from ddpm import textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.dataset import textiles
 from ddpm.files import ROOT
 from ddpm.pictures import lerp, make_grid, slerp, upscale
 from ddpm.sampling import SAMPLERS, denoise, draw_noise, predictor, timestep_pairs
