@@ -17,8 +17,8 @@ from ddpm.steering import labels_for
 NUM_SAMPLES = 16  # try 1, 4, 25: time grows with the number of pictures
 SAMPLING_STEPS = 250  # try 10, 50, 1000: fewer steps are faster and rougher
 SAMPLER = "ddim"  # try "dpmpp" with 20 steps, or "ddpm", which adds fresh noise
-FAMILY = "any"  # try "kente": which cloth to draw; "any": the seed decides
-GUIDANCE = 1.0  # try 2, 4: how firmly to ask for it
+FAMILY = "any"  # a name, if the model knows families; "any": the seed decides
+GUIDANCE = 2.0  # try 1, 4: how firmly to ask for it
 RANDOM_SEED = 42  # try your birthday: another seed, other noise, other patterns
 
 
@@ -26,11 +26,11 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        seed=RANDOM_SEED,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        RANDOM_SEED=RANDOM_SEED,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, (1, 10_000), NUM_SAMPLES=NUM_SAMPLES)

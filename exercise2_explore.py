@@ -16,7 +16,14 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ddpm.checkpoints import load_diffusion
-from ddpm.command_line import STEPS, TIMESTEP, check_config, exercise_parser, run
+from ddpm.command_line import (
+    STEPS,
+    TIMESTEP,
+    check_config,
+    check_list,
+    exercise_parser,
+    run,
+)
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import save_gif, to_uint8, upscale
@@ -30,7 +37,7 @@ TIMESTEPS_TO_SHOW = [0, 100, 250, 500, 750, 999]  # goal 2: from clean to noise
 RANDOM_SEED = 42  # goals 1 to 5: another seed, another pattern
 CAPTURE_TIMESTEPS = [999, 800, 600, 400, 200, 100, 50, 0]  # goal 4: the nearest visited
 FAMILY = "any"  # which cloth to draw; "any": the seed decides
-GUIDANCE = 1.0  # how firmly to ask for it
+GUIDANCE = 2.0  # how firmly to ask for it
 SAMPLER = "dpmpp"  # goal 5 sets it against DDIM: "dpmpp" or "ddpm"
 
 STEP_LADDER = [10, 25, 50, 100]  # goal 1: your own step count is added
@@ -42,17 +49,17 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        seed=RANDOM_SEED,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        RANDOM_SEED=RANDOM_SEED,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
     args = parser.parse_args(argv)
-    check_config(parser, TIMESTEP, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
-    check_config(parser, TIMESTEP, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
-    check_config(parser, STEPS, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
+    check_list(parser, TIMESTEP, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
+    check_list(parser, TIMESTEP, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
+    check_list(parser, STEPS, STEP_LADDER=STEP_LADDER, SOLVER_STEPS=SOLVER_STEPS)
     check_config(parser, STEPS, REFERENCE_STEPS=REFERENCE_STEPS)
     started = time.perf_counter()
 
@@ -92,9 +99,9 @@ def compare_steps(diffusion, args):
     for steps in ladder:
         started = time.perf_counter()
         images.append(draw(diffusion, args, [args.seed], steps)[0])
-        titles.append(f"{steps} steps\n{time.perf_counter() - started:.2f} s")
+        titles.append(f"{counted(steps)}\n{time.perf_counter() - started:.2f} s")
     best = images[ladder.index(REFERENCE_STEPS)]
-    differences = [4 * (image - best).abs() for image in images]  # or it is all black
+    differences = [0.5 + 4 * (image - best) for image in images]  # grey where equal
     labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
     name = "exercise2_sampling_comparison.png"
     draw_rows([images, differences], titles, labels, args, name)
@@ -104,7 +111,7 @@ def compare_steps(diffusion, args):
 def show_forward_process(_, args):
     """Goal 2: one training picture and one noise, mixed as the forward process does.
 
-    The signal's share is alpha-bar: of the variance, not of the amplitude.
+    alpha-bar is the factor on the picture's variance; the noise has 1 - alpha-bar.
     """
     beta = torch.linspace(1e-4, 0.02, 1000)  # the lesson's linear schedule
     alpha_bar = torch.cumprod(1 - beta, dim=0)
@@ -114,7 +121,10 @@ def show_forward_process(_, args):
         alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * noise
         for t in TIMESTEPS_TO_SHOW
     ]
-    titles = [f"t = {t}\nsignal {alpha_bar[t]:.1%}" for t in TIMESTEPS_TO_SHOW]
+    titles = [
+        f"t = {t}\n" + rf"$\bar\alpha_t$ = {alpha_bar[t]:.3f}"
+        for t in TIMESTEPS_TO_SHOW
+    ]
     name = "forward_diffusion_demo.png"
     draw_rows([[(x_t + 1) / 2 for x_t in mixed]], titles, ["x_t"], args, name)
     return [name]
@@ -171,12 +181,16 @@ def compare_samplers(diffusion, args):
     ]
     rows[0].append(best)
     titles = [
-        *(f"{steps} steps" for steps in SOLVER_STEPS),
+        *map(counted, SOLVER_STEPS),
         f"DDIM,\n{REFERENCE_STEPS} steps",
     ]
     name = "exercise2_samplers.png"
     draw_rows(rows, titles, samplers, args, name)
     return [name]
+
+
+def counted(steps):
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def draw_rows(rows, titles, labels, args, name):

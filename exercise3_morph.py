@@ -21,14 +21,14 @@ from ddpm.steering import blend_labels, evenly_changing, labels_for
 
 SEED_A = 42  # where the morph begins: any seed whose pattern you like
 SEED_B = 2  # and where it ends
-FAMILY = "any"  # of the cloth: a name, as "kente", or "any": that of SEED_A
+FAMILY = "any"  # a name, if the model knows families; "any": that of SEED_A
 FAMILY_B = "same"  # try "any": that of SEED_B, and one family turns into the other
 NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer
 FPS = 8  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side of the GIF; the model draws 64
 SAMPLING_STEPS = 25  # try 10, 50
 SAMPLER = "dpmpp"  # or "ddim"; "ddpm" adds fresh noise to each frame: try it once
-GUIDANCE = 1.0  # how firmly to ask for the family
+GUIDANCE = 2.0  # how firmly to ask for the family
 EVEN = True  # try False: frames evenly spaced in the noise, not in what one sees
 
 
@@ -54,11 +54,11 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        seed=SEED_A,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        SEED_A=SEED_A,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     args = parser.parse_args(argv)
     check_config(parser, SEED, SEED_B=SEED_B)

@@ -5,18 +5,18 @@
     python exercise3_train.py --train                 the lesson's model, on a GPU
     python exercise3_train.py --train --data DIR      on your own pictures
 
-Stop it whenever you like: the same command goes on where it stopped. When it is
-done, the exercises draw with your model.
+Stop it whenever you like: the same command (without --start and --fresh) goes on where
+it stopped. When it is done, the exercises draw with your model.
 """
 
 from pathlib import Path
 
-from ddpm.command_line import check_config, folder, run, script_parser, whole
+from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import COUNT, draw_textiles
 from ddpm.files import ROOT
 from ddpm.network import LESSON_CONFIG
 from ddpm.pictures import make_grid, save_image, upscale
-from ddpm.training import Preset, load_images, train
+from ddpm.training import Preset, check_preset, load_images, train
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -73,9 +73,7 @@ def main(argv=None):
     if not (args.verify or args.train):
         parser.error("say --verify or --train")
     preset = PRESETS[args.preset]
-    whole_numbers = ("batch_size", "gradient_accumulate", "steps", "save_every")
-    for name in (*whole_numbers, "num_samples"):
-        check_config(parser, (1, 10**9), **{preset.knob(name): getattr(preset, name)})
+    check_preset(parser, preset)
 
     # --- Look at the data ---------------------------------------------------
     if args.verify:

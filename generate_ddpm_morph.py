@@ -16,6 +16,7 @@ from ddpm.command_line import (
     SEED,
     SIDE,
     check_config,
+    check_list,
     exercise_parser,
     run,
 )
@@ -30,7 +31,7 @@ __all__ = ["lerp", "make_grid", "save_gif", "save_image", "slerp", "upscale"]
 
 KEYFRAME_SEEDS = (13, 35, 27, 31)  # any, and any number of them
 FAMILY = "any"  # of all of them; "any": each seed's own, and their names are blended
-GUIDANCE = 1.0  # how firmly to ask for it
+GUIDANCE = 2.0  # how firmly to ask for it
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side; the model draws 64
@@ -75,13 +76,13 @@ def main(argv=None):
     parser = exercise_parser(
         __doc__,
         ROOT / "visuals",
-        steps=SAMPLING_STEPS,
-        sampler=SAMPLER,
-        family=FAMILY,
-        guidance=GUIDANCE,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
     )
     args = parser.parse_args(argv)
-    check_config(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
+    check_list(parser, SEED, KEYFRAME_SEEDS=KEYFRAME_SEEDS)
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, (1, 60), DURATION=DURATION)
     check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)

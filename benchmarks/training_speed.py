@@ -185,8 +185,8 @@ def main(argv=None):
     place = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(
         f"\n{place if args.device == 'auto' else 'CPU'}, {torch.get_num_threads()} "
-        f"threads, preset {args.preset}, {preset['batch_size']} pictures a step, "
-        f"medians of {args.turns} turns of {args.steps} steps\n"
+        f"threads, preset {args.preset}, {preset.batch_size} pictures a step, "
+        f"medians; turns: {args.turns}, steps in each: {args.steps}\n"
     )
     print(f"{'':20} {'steps/s':>8} {'times the Trainer':>18}")
     for name, rate in rates.items():

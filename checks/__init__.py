@@ -1,7 +1,8 @@
 """What is done, what is off, what to try: `python -m checks`.
 
 student_files  whatever lies in a student's folder, read with care
-todos          the two TODOs of Exercise 3, by which that script checks itself, too
+todos          the two TODOs of the morph, by which that script checks itself, too
+sampler_todos  the three of the sampler, likewise
 student_code   runs a student's code in a process of its own
 judge          what runs there: is the code right?
 folder         the report on one folder

@@ -7,10 +7,10 @@
 
 Exit code 0: all is done, 1: something is open, 2: wrong usage.
 
-To see whether its TODOs are right, a student's exercise3_morph.py is run, with a tiny
-model that draws nothing, in a process of its own with a time limit. This is no sandbox:
-that code may read, change and send whatever you may. Check the work of people you do
-not trust where there is nothing to lose.
+To see whether its TODOs are right, a student's exercise3_morph.py is run, and
+exercise3_sampler.py, too: with a tiny model that draws nothing, in a process of its own
+with a time limit. This is no sandbox: that code may read, change and send whatever you
+may. Check the work of people you do not trust where there is nothing to lose.
 """
 
 import json

@@ -17,7 +17,7 @@ from checks.student_files import NotDone, frames_of
 from ddpm.files import replacing
 
 WARNING = (
-    "Each student's exercise3_morph.py is run in a process of its own with a time "
+    "Each student's code of Exercise 3 is run in a process of its own with a time "
     "limit. This is no sandbox: such code may do whatever you may."
 )
 
@@ -112,6 +112,7 @@ def write_class(rows, out):
         sheet=data_uri([sheet], "png"),
         warning=WARNING,
         sentence=sentence,
+        titles=TITLES,
     )
     with replacing(out / "class_morphs.png") as temporary:
         sheet.save(temporary)

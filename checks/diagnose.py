@@ -31,9 +31,10 @@ from ddpm.dataset import textiles
 from ddpm.network import pick_device
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 
 PICTURES = 4  # textiles to show, and pictures to draw
-LEVELS = (0.8, 0.5, 0.2, 0.05)  # shares of signal, alpha-bar, at which they are shown
+LEVELS = (0.8, 0.5, 0.2, 0.05)  # alpha-bar at which they are shown
 LOST = 0.9  # error of answers that fit nothing; answering the mean has 1
 NEARLY_PERFECT = 0.03  # with less error than this, a file is taken to be right
 CLEARLY = 0.6  # another hypothesis is believed if it leaves less than this of the error
@@ -200,8 +201,14 @@ def lagging(averaged, last):
 
 def drawn(diffusion, explained):
     """A finding if pictures drawn with the model are not what they should be."""
-    noise = draw_noise(range(42, 42 + PICTURES), diffusion.image_size[0])
-    pictures = denoise(diffusion, noise, min(20, diffusion.num_timesteps), "dpmpp")
+    seeds = range(42, 42 + PICTURES)
+    pictures = denoise(
+        diffusion,
+        draw_noise(seeds, diffusion.image_size[0]),
+        min(20, diffusion.num_timesteps),
+        "dpmpp",
+        label=labels_for(diffusion.model, "any", seeds),
+    )
     finite = pictures.isfinite().all()
     word = looks(to_uint8(pictures)) if finite else "not a number"
     remedy = "Train on: grain and pale colours are the last to go."
@@ -220,9 +227,7 @@ def findings(checkpoint, path, device):
         return found  # which would make all that follows NaN
     step = checkpoint.get("step")
     if isinstance(step, int) and step < ENOUGH_STEPS:
-        text = (
-            f"It was trained for {step:,} steps. Under {ENOUGH_STEPS:,}, expect noise."
-        )
+        text = f"It is at step {step:,}. Before {ENOUGH_STEPS:,}, expect noise."
         found.append(("too few steps", text, "Train on: it begins where it stopped."))
     diffusion = examined = from_checkpoint(checkpoint, path).to(device)
     if "ema" in checkpoint and "model" in checkpoint:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from checks.student_code import run_student
+from checks.student_code import MORPH, SAMPLER, run_student
 from checks.student_files import NotDone, constants_of, frames_of, looks, plain
 from ddpm.files import ROOT
 
@@ -14,6 +14,8 @@ EXERCISE_2 = {
     "TIMESTEPS_TO_SHOW": [0, 100, 250, 500, 750, 999],
     "RANDOM_SEED": 42,
     "CAPTURE_TIMESTEPS": [999, 800, 600, 400, 200, 100, 50, 0],
+    "FAMILY": "any",
+    "GUIDANCE": 2.0,
     "SAMPLER": "dpmpp",
     "STEP_LADDER": [10, 25, 50, 100],
     "SOLVER_STEPS": [5, 10, 20, 50],
@@ -26,7 +28,7 @@ GOALS = {
     4: ["reverse_diffusion_demo.png", "exercise2_denoising.gif"],
     5: ["exercise2_samplers.png"],
 }
-TITLES = {1: "Execute", 2: "Modify", 3: "Create"}
+TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler"}
 
 # --- Exercises 1 and 2 ------------------------------------------------------
 
@@ -117,23 +119,55 @@ def check_morph(folder, found):
     return f"{len(frames)} frames in {seconds:.1f} s."
 
 
+LINES = {  # of the sampler, and what each does if it is right
+    "mix": "It mixes as the forward process does.",
+    "estimate": "It finds the picture in the mixture.",
+    "step": "It is a step of DDIM.",
+}
+
+
+def check_line(name, found):
+    if isinstance(found, NotDone):
+        raise found
+    if complaint := found[name]:
+        raise NotDone(complaint)
+    return LINES[name]
+
+
+def check_sampled(folder, found):
+    again = "run exercise3_sampler.py"
+    if isinstance(found, NotDone) or found["picture"]:
+        why = str(found) if isinstance(found, NotDone) else found["picture"]
+        raise NotDone(f"The script that should draw it does not run. {why}")
+    (picture,), _ = frames_of(folder / "exercise3_sampler.png", again)
+    if picture.std() < 4:
+        raise NotDone(f"It shows nothing: {again}.")
+    return "Cloth, drawn by these three lines."
+
+
 # --- Report -----------------------------------------------------------------
+
+
+def tried(script):
+    """What comes of a student's script; what is wrong with it, if nothing does."""
+    try:
+        constants_of(script)  # says what keeps Python from reading it
+        return run_student(script)
+    except NotDone as error:
+        return error
 
 
 def check_folder(folder, name=None):
     """The report on one folder: {"name", "done", "path", "checks": [a dict each]}."""
-    script = folder / "exercise3_morph.py"
-    try:
-        constants_of(script)  # says what keeps Python from reading it
-        found = run_student(script)
-    except NotDone as error:
-        found = error
+    morph, sampler = tried(folder / MORPH), tried(folder / SAMPLER)
     wanted = [
         (1, "exercise1_output.png", check_grid, folder),
         *((2, f"Goal {goal}", check_goal, folder, goal) for goal in GOALS),
         (2, "CONFIG", check_explored, folder),
-        *((3, f"TODO {number}", check_todo, number, found) for number in (1, 2)),
-        (3, "my_morph.gif", check_morph, folder, found),
+        *((3, f"TODO {number}", check_todo, number, morph) for number in (1, 2)),
+        (3, "my_morph.gif", check_morph, folder, morph),
+        *(("3b", name, check_line, name, sampler) for name in LINES),
+        ("3b", "exercise3_sampler.png", check_sampled, folder, sampler),
     ]
     checks = []
     for exercise, item, function, *args in wanted:
@@ -149,7 +183,7 @@ def check_folder(folder, name=None):
     return {
         "name": plain(name or folder.resolve().name, 40),
         "done": all(check["done"] for check in checks),
-        "path": "" if isinstance(found, NotDone) else plain(found["path"], 5),
+        "path": "" if isinstance(morph, NotDone) else plain(morph["path"], 5),
         "checks": checks,
     }
 

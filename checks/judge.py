@@ -11,9 +11,11 @@ import sys
 import types
 from pathlib import Path
 
+import matplotlib.figure  # noqa: F401  (slow the first time: before the clock runs)
 import numpy as np
 
-from checks import todos
+from checks import sampler_todos, todos
+from checks.student_code import MORPH, SAMPLER
 from checks.student_files import LARGEST_FILE, NotDone, frames_of, plain
 from ddpm.checkpoints import save_weights
 from ddpm.files import UserError
@@ -22,6 +24,8 @@ from ddpm.pictures import lerp, slerp
 from ddpm.sampling import draw_noise
 
 MEMORY_LIMIT = 4 * 2**30  # bytes, where the system can limit them
+
+BLENDING = ("blend_values", "blend")
 
 # A model that draws nothing, in no time.
 TINY = LESSON_CONFIG | {
@@ -50,10 +54,14 @@ def child(path, result, watchdog, limit):
 
 
 def judge(path, home):
-    """Try a student's exercise3_morph.py: a dict as RESULT describes.
+    """Try a student's script of Exercise 3: a dict as RESULT describes.
 
-    home: a folder in which it may draw its morph, with a model that draws nothing.
+    home: a folder in which it may draw, with a model that draws nothing.
     """
+    return {MORPH: judge_morph, SAMPLER: judge_sampler}[path.name](path, home)
+
+
+def judge_morph(path, home):
     found = {"path": "", "morph": "", "frames": 0, "seconds": 0}
     student, complaint = attempt(module_of, path)
     if complaint:
@@ -64,6 +72,18 @@ def judge(path, home):
     length, found["morph"] = attempt(try_main, student, home)
     if length:
         found["frames"], found["seconds"] = length
+    return found
+
+
+def judge_sampler(path, home):
+    student, complaint = attempt(module_of, path)
+    if complaint:
+        return dict.fromkeys(("mix", "estimate", "step", "picture"), complaint)
+    found = {}
+    for name in ("mix", "estimate", "step"):
+        check = getattr(sampler_todos, f"check_{name}")
+        _, found[name] = attempt(lambda c=check, n=name: c(*functions_of(student, n)))
+    _, found["picture"] = attempt(draw_with, student, home, "exercise3_sampler.png")
     return found
 
 
@@ -81,22 +101,22 @@ def attempt(function, *args):
 
 def module_of(path):
     """A script, run from its source alone as a module that is not __main__."""
-    module = types.ModuleType("exercise3_morph")
+    module = types.ModuleType(path.stem)
     module.__file__ = str(path)
     exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
 
 
-def functions_of(student):
-    """The student's blend_values and blend."""
-    for name in ("blend_values", "blend"):
+def functions_of(student, *names):
+    """The student's functions of these names."""
+    for name in names:
         if not isinstance(getattr(student, name, None), types.FunctionType):
             raise NotDone(f"The function {name} is missing: take the lesson's file.")
-    return student.blend_values, student.blend
+    return [getattr(student, name) for name in names]
 
 
 def try_values(student):
-    blend_values, _ = functions_of(student)
+    blend_values, _ = functions_of(student, *BLENDING)
     values = todos.check_values(blend_values, student.NUM_FRAMES)
     if not (np.diff(values) > 0).all():
         raise NotDone("TODO 1 stands still or turns back: use np.linspace.")
@@ -104,7 +124,7 @@ def try_values(student):
 
 def try_blend(student):
     """Name of the path that TODO 2 takes, told from what it makes of two noises."""
-    _, blend = functions_of(student)
+    _, blend = functions_of(student, *BLENDING)
     todos.check_blend(blend)
     a, b = draw_noise([1]), draw_noise([2])
     blended = {t: blend(t, a.clone(), b.clone()) for t in (0.25, 0.5, 0.75)}
@@ -121,13 +141,19 @@ def try_blend(student):
     )
 
 
-def try_main(student, home):
-    """(frames, seconds) of the morph that the script draws with a model like none."""
+def draw_with(student, home, name):
+    """The picture of that name, which the script draws with a model like none."""
     model = home / "tiny.pt"
     save_weights(build(TINY), TINY, 0, model)
     flags = ["--device", "cpu", "--steps", "1", "--checkpoint", str(model)]
     student.main([*flags, "--out", str(home)])
-    if not (home / "my_morph.gif").exists():
-        raise NotDone("Its main() saves no morph: take it from the lesson's file.")
-    frames, seconds = frames_of(home / "my_morph.gif", "run exercise3_morph.py")
+    if not (home / name).exists():
+        raise NotDone(f"Its main() saves no {name}: take it from the lesson's file.")
+    return home / name
+
+
+def try_main(student, home):
+    """(frames, seconds) of the morph that the script draws."""
+    path = draw_with(student, home, "my_morph.gif")
+    frames, seconds = frames_of(path, "run exercise3_morph.py")
     return len(frames), seconds

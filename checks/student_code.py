@@ -23,18 +23,22 @@ CHILD = (
     "import json, site, sys; list(map(site.addsitedir, json.loads(sys.argv[1]))); "
     "from checks.judge import child; child(*sys.argv[2:])"
 )
+MORPH, SAMPLER = "exercise3_morph.py", "exercise3_sampler.py"
 RESULT = {  # of trying a student's code: complaints are empty where all is well
-    "todo_1": str,
-    "todo_2": str,
-    "path": str,  # lerp or slerp
-    "morph": str,
-    "frames": int,
-    "seconds": float,
+    MORPH: {
+        "todo_1": str,
+        "todo_2": str,
+        "path": str,  # lerp or slerp
+        "morph": str,
+        "frames": int,
+        "seconds": float,
+    },
+    SAMPLER: {"mix": str, "estimate": str, "step": str, "picture": str},
 }
 
 
 def run_student(path):
-    """What `judge` says of a student's exercise3_morph.py, from another process.
+    """What `judge` says of a student's script of Exercise 3, from another process.
 
     That process has a folder and an environment of its own, and nothing of ours but
     two files: for the result, and for the line at which the time was up. Raises
@@ -63,11 +67,14 @@ def run_student(path):
         except (AttributeError, OSError):  # on Windows; or all of them have ended
             process.kill()
         process.wait()
-        return read_result(result, watchdog)
+        return read_result(result, watchdog, RESULT[path.name])
 
 
-def read_result(result, watchdog):
-    """The result, checked: a student's code may have written anything there."""
+def read_result(result, watchdog, kinds):
+    """The result, checked: a student's code may have written anything there.
+
+    kinds: {name: type} of what it should hold.
+    """
 
     def text(path):
         if path.is_symlink() or not path.is_file():
@@ -76,11 +83,11 @@ def read_result(result, watchdog):
             return file.read(10_000).decode("utf-8", "replace")
 
     if text(watchdog).startswith("Timeout"):
-        line = re.search(r'exercise3_morph\.py", line (\d+)', text(watchdog))
+        line = re.search(r'exercise3_\w+\.py", line (\d+)', text(watchdog))
         where = f" in line {line[1]}" if line else ""
         raise NotDone(f"Your code still ran after {TIME_LIMIT} seconds{where}: a loop?")
     try:
         found = json.loads(text(result))
-        return {name: kind(found[name]) for name, kind in RESULT.items()}
+        return {name: kind(found[name]) for name, kind in kinds.items()}
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise NotDone("Your code ended Python, or ran out of time or memory.") from None

@@ -1,4 +1,4 @@
-"""The two TODOs of Exercise 3, tried on small things: what is open, what is off."""
+"""The TODOs of exercise3_morph.py, tried on small things: what is open, what is off."""
 
 from pathlib import Path
 
@@ -36,6 +36,18 @@ def attempt(number, function, *arguments):
     return result
 
 
+def check_tensor(number, function, result, like):
+    """UserError unless result is a tensor of the shape of `like`."""
+    if not isinstance(result, torch.Tensor):
+        kind = type(result).__name__
+        text = f"gives a {kind}; it should give a tensor, as the noise is."
+        raise hint(number, function, text)
+    if result.shape != like.shape:
+        text = f"gives shape {tuple(result.shape)}; it should keep the noise's, "
+        text += f"{tuple(like.shape)} in this check."
+        raise hint(number, function, text)
+
+
 def check_values(blend_values, num_frames):
     """TODO 1: num_frames numbers from 0 to 1."""
     values = attempt(1, blend_values, num_frames)
@@ -60,13 +72,7 @@ def check_blend(blend):
     a, b = draw_noise([1], 8), draw_noise([2], 8)
     for t, end, name in ((0.0, a, "A"), (1.0, b, "B")):
         blended = attempt(2, blend, t, a.clone(), b.clone())
-        if not isinstance(blended, torch.Tensor):
-            kind = type(blended).__name__
-            text = f"gives a {kind}; it should give a tensor, as the noise is."
-            raise hint(2, blend, text)
-        if blended.shape != a.shape:
-            text = f"gives shape {tuple(blended.shape)}; it should keep the noise's, "
-            raise hint(2, blend, f"{text}{tuple(a.shape)} in this check.")
+        check_tensor(2, blend, blended, a)
         if torch.allclose(blended.float(), -end, atol=1e-5):
             raise hint(2, blend, f"gives minus {name} at t = {t:g}: add the two.")
         if not torch.allclose(blended.float(), end, atol=1e-5):

@@ -13,11 +13,13 @@ comparison.html, a page to hand in, into the folder `comparison_results`.
 import argparse
 import base64
 import csv
-import html
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
+from jinja2 import Environment, FileSystemLoader
+from matplotlib.figure import Figure
 
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
@@ -27,12 +29,13 @@ from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
-from ddpm.pictures import make_grid, to_uint8, upscale
+from ddpm.pictures import BLUE, make_grid, to_uint8, upscale
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 
 FEW = 500  # with fewer pictures the Frechet distance is too large and uncertain
 SHOWN = 16  # pictures of each set on the contact sheet
-REAL = 4_000  # drawn textiles to measure against, a quarter of those trained on
+REAL = 4_000  # drawn textiles to measure against
 COLUMNS = {  # name: (its heading on the page, what is better)
     "pictures": ("Pictures", ""),
     "Frechet distance": ("Frechet distance", "less"),
@@ -74,7 +77,13 @@ def embedded(count):
     """The two embedded models' pictures: {name: (images, seconds a picture)}."""
     diffusion, gan = load_diffusion(EMBEDDED_WEIGHTS), dcgan.load_generator()
     makers = {
-        "DDPM": lambda seeds: denoise(diffusion, draw_noise(seeds), 20, "dpmpp"),
+        "DDPM": lambda seeds: denoise(
+            diffusion,
+            draw_noise(seeds),
+            20,
+            "dpmpp",
+            label=labels_for(diffusion.model, "any", seeds),
+        ),
         "DCGAN": lambda seeds: dcgan.draw(gan, seeds),
     }
     return {name: timed(make, count) for name, make in makers.items()}
@@ -116,17 +125,15 @@ def compare(sets, real, held, classifier):
 
 
 def text_of(value):
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def draw_bars(rows, path):
-    from matplotlib.figure import Figure
-
     shown = ["Frechet distance", "precision", "recall", "recognised"]
     figure = Figure(figsize=(9, 0.5 * len(rows) + 1.6), dpi=160, layout="constrained")
     for panel, column in zip(figure.subplots(1, len(shown)), shown, strict=True):
         values = [row[column] for row in rows.values()]
-        colours = ["#999999"] + ["#0072b2"] * (len(rows) - 1)
+        colours = ["0.6"] + [BLUE] * (len(rows) - 1)
         panel.barh(range(len(rows)), values, color=colours)
         for i, value in enumerate(values):
             panel.text(value, i, f" {value:.2f}", va="center", fontsize=9)
@@ -143,8 +150,6 @@ def draw_bars(rows, path):
 
 def draw_sheet(sets, path):
     """Eight pictures of each set in two rows, the sets below one another."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 2.6 * len(sets)), dpi=160, layout="constrained")
     for panel, (name, images) in zip(
         figure.subplots(len(sets), 1, squeeze=False)[:, 0], sets.items(), strict=True
@@ -159,43 +164,23 @@ def draw_sheet(sets, path):
 
 def write_page(rows, out):
     """comparison.html: everything in one file, to hand in."""
-    heads = "".join(
-        f"<th>{heading}<br><small>{better}</small></th>"
-        for heading, better in COLUMNS.values()
+    files = {
+        "Pictures of each set": "contact_sheet.png",
+        "The main figures as bars": "bar_chart.png",
+    }
+    here = FileSystemLoader(Path(__file__).parent)
+    page = Environment(loader=here, autoescape=True).get_template("page.html")
+    text = page.render(
+        columns=COLUMNS,
+        rows=rows,
+        text_of=text_of,
+        pictures={
+            alt: base64.b64encode((out / name).read_bytes()).decode()
+            for alt, name in files.items()
+        },
     )
-    body = "".join(
-        f"<tr><th>{html.escape(name)}</th>"
-        + "".join(f"<td>{html.escape(text_of(row[key]))}</td>" for key in COLUMNS)
-        + "</tr>"
-        for name, row in rows.items()
-    )
-    pictures = "".join(
-        f'<img alt="{alt}" src="data:image/png;base64,'
-        f'{base64.b64encode((out / name).read_bytes()).decode()}">'
-        for name, alt in (
-            ("contact_sheet.png", "Pictures of each set"),
-            ("bar_chart.png", "The main figures as bars"),
-        )
-    )
-    page = f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Generators compared</title>
-<style>
-body {{ font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto }}
-th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left }}
-img {{ max-width: 100%; background: #fff }}
-</style>
-<h1>Generators compared</h1>
-<table><tr><th></th>{heads}</tr>{body}</table>
-{pictures}
-<h2>Your argument</h2>
-<ol><li>Which set would you take for real, and why?</li>
-<li>Which number agrees with your eye, and which does not?</li>
-<li>What does the faster model pay for its speed?</li></ol>
-</html>
-"""
     with replacing(out / "comparison.html") as temporary:
-        temporary.write_text(page, "utf-8")
+        temporary.write_text(text, "utf-8")
 
 
 def main(argv=None):

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from ddpm.checkpoints import read_checkpoint
 from ddpm.command_line import run, script_parser, whole
-from ddpm.dataset import draw_textiles, load_folder
+from ddpm.dataset import SEEN, draw_textiles, load_folder
 from ddpm.files import replacing
+from ddpm.training import ema_update
 
 WEIGHTS = Path(__file__).with_suffix(".pt")
 LATENT = 64  # numbers that name a picture
@@ -30,7 +31,6 @@ WIDTH = 32
 BATCH = 32
 STEPS = 5_775  # of the embedded generator
 EMA_DECAY = 0.999
-TEXTILES = 16_000  # as many as the embedded diffusion model was trained on
 
 
 def generator():
@@ -92,13 +92,9 @@ def train(images, steps):
         by_fake.zero_grad()
         deceit.backward()
         by_fake.step()
-        decay = min(EMA_DECAY, step / (step + 9))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(average.parameters()), list(fake.parameters()), 1 - decay
-            )
-            for kept, new in zip(average.buffers(), fake.buffers(), strict=True):
-                kept.copy_(new)
+        ema_update(average, fake, step, EMA_DECAY)
+        for kept, new in zip(average.buffers(), fake.buffers(), strict=True):
+            kept.copy_(new)
         if step % 100 == 0:
             bar.set_postfix(critic=f"{loss.item():.2f}")
     return average
@@ -108,7 +104,7 @@ def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("--steps", type=whole(1, 10**7), default=STEPS)
     args = parser.parse_args(argv)
-    images, _ = load_folder(draw_textiles(TEXTILES))
+    images, _ = load_folder(draw_textiles(SEEN))
     network = train(torch.from_numpy(images).permute(0, 3, 1, 2), args.steps)
     with replacing(WEIGHTS) as temporary:
         half = {

@@ -18,7 +18,7 @@ from comparison.metrics import as_asked, grain, interval, measure, seam
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
-from ddpm.dataset import draw_all, draw_textiles, load_folder
+from ddpm.dataset import SEEN, draw_all, draw_textiles, load_folder
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
 from from_scratch.metrics import precision_recall
@@ -60,7 +60,7 @@ def main(argv=None):
     )
     parser.add_argument("--count", type=whole(16, 10**6), default=1024)
     parser.add_argument(
-        "--textiles", type=whole(16, 10**6), default=16_000, help="trained on (16000)"
+        "--textiles", type=whole(16, 10**6), default=SEEN, help=f"trained on ({SEEN})"
     )
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)

@@ -45,10 +45,16 @@ def read_checkpoint(path):
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file of weights in it.")
+    if path.resolve() == EMBEDDED_WEIGHTS and not path.exists():
+        name = EMBEDDED_WEIGHTS.relative_to(ROOT).as_posix()
+        raise UserError(
+            f"{path} is missing, which belongs to the clone. Fetch it back: "
+            f"git checkout {name}; or clone again."
+        )
     if not path.is_file():
         raise UserError(
             f"{path} does not exist. The embedded weights are {EMBEDDED_WEIGHTS}; the "
-            "README shows how to download or train others."
+            "reference page, docs/reference.rst, shows how to download others."
         )
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -56,7 +62,7 @@ def read_checkpoint(path):
     if size == 0 or (is_zip and not zipfile.is_zipfile(path)):
         raise UserError(
             f"{path} is cut short ({size:,} bytes): a broken download or copy. "
-            "Delete it and fetch it again, as the README shows."
+            "Delete it and fetch it again, as docs/reference.rst shows."
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -23,8 +23,12 @@ from ddpm.files import ROOT, UserError, replacing
 DATA = ROOT / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
-# SHA-256 of the pixels of those 1,059, in order of their seeds.
-SHA256 = "bd867b3d594c2810d44d84eab5700aeb52e03841ccb181f97cff66be81cc8bce"
+SEEN = 16_000  # textiles that the embedded weights were trained on, seeds 0, 1, ...
+
+
+def stamp(module):
+    """Eight letters that change with the source of a module, to name its data by."""
+    return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:8]
 
 
 def draw_textiles(count=COUNT, data=DATA):
@@ -32,27 +36,34 @@ def draw_textiles(count=COUNT, data=DATA):
 
     PNG files named by seed and family, beside a manifest.json with the count, the
     pictures of each family and a SHA-256 of all pixels. Drawing takes about 10
-    seconds a thousand, once. An interrupted drawing leaves no such folder.
+    seconds a thousand, once. An interrupted drawing leaves no such folder, and of two
+    processes that draw at once, both get the folder of the first.
     """
-    folder = Path(data) / f"textiles_{SHA256[:8]}_{count}"
+    folder = Path(data) / f"textiles_{stamp(textiles)}_{count}"
     if folder.is_dir():
         return folder
-    partial = folder.with_name(folder.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.part{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        _draw_into(partial, count)
+        partial.rename(folder)
     except OSError as error:
-        raise UserError(f"Cannot draw textiles: {partial}: {error.strerror}.") from None
+        if not folder.is_dir():  # nor has anybody else made it meanwhile
+            raise UserError(f"Cannot draw {folder}: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _draw_into(folder, count):
     digest, families = hashlib.sha256(), dict.fromkeys(textiles.FAMILIES, 0)
     for seed in tqdm(range(count), desc="Drawing textiles", disable=None):
         image, name = textiles.pattern(seed), textiles.family(seed)
-        Image.fromarray(image).save(partial / f"{seed:06d}_{name}.png")
+        Image.fromarray(image).save(folder / f"{seed:06d}_{name}.png")
         digest.update(image.tobytes())
         families[name] += 1
     manifest = {"count": count, "families": families, "sha256": digest.hexdigest()}
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2))
-    os.replace(partial, folder)
-    return folder
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
 
 
 def draw_all(count, first=0, data=DATA, draw=seamless_textiles.pattern):
@@ -61,9 +72,8 @@ def draw_all(count, first=0, data=DATA, draw=seamless_textiles.pattern):
     draw: which function of a seed draws them. Kept in one file on disk, named by it and
     a hash of `ddpm/textiles.py`. All cores draw, a thousand in about ten seconds each.
     """
-    source = Path(seamless_textiles.__file__).read_bytes()
-    stamp = hashlib.sha256(source).hexdigest()[:8]
-    path = data / f"{draw.__name__}_{stamp}_{first}_{count}.npy"
+    name = f"{draw.__name__}_{stamp(seamless_textiles)}_{first}_{count}.npy"
+    path = data / name
     if not path.exists():
         seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
         with multiprocessing.Pool() as pool, replacing(path) as temporary:

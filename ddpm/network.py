@@ -18,6 +18,7 @@ LESSON_CONFIG = {
     "patch": 1,
     "padding": "zeros",
     "families": (),
+    "guidance": "two passes",
     "image_size": 64,
     "timesteps": 1000,
     "objective": "pred_noise",
@@ -67,15 +68,24 @@ class FabricUnet(Unet):
         `zeros` is the library's.
     families: names that the network can be asked for; a learnt row for each, and one
         for no name, is added to the embedding of t (Ho and Salimans 2022, section 3).
+    guidance: `one pass` if it was taught to answer a label times w as guidance by w
+        would (models/distill_guidance.py), else `two passes`.
     """
 
     def __init__(
-        self, dim, dim_mults, full_attn, patch=1, padding="zeros", families=()
+        self,
+        dim,
+        dim_mults,
+        full_attn,
+        patch=1,
+        padding="zeros",
+        families=(),
+        guidance="two passes",
     ):
         super().__init__(
             dim, dim_mults=dim_mults, full_attn=full_attn, channels=3 * patch**2
         )
-        self.patch, self.families = patch, tuple(families)
+        self.patch, self.families, self.guidance = patch, tuple(families), guidance
         self.channels = self.out_dim = 3
         if padding == "circular":
             for layer in self.modules():
@@ -117,8 +127,15 @@ def build(config):
     Objective and schedule are always passed on: the library's defaults are
     others, and weights of one objective sample garbage under another.
     """
-    keys = ("dim", "dim_mults", "full_attn", "patch", "padding", "families")
-    unet = FabricUnet(**{key: config[key] for key in keys})
+    unet = FabricUnet(
+        dim=config["dim"],
+        dim_mults=config["dim_mults"],
+        full_attn=config["full_attn"],
+        patch=config["patch"],
+        padding=config["padding"],
+        families=config["families"],
+        guidance=config["guidance"],
+    )
     return GaussianDiffusion(
         unet.to(memory_format=torch.channels_last),  # 1.4 to 2 times faster on a CPU
         image_size=config["image_size"],

@@ -174,7 +174,6 @@ def kente(rng, x, y):
 def bogolanfini(rng, x, y):
     rows, columns = rng.choice([1, 2]), rng.choice([2, 4])
     height, width = 64 / rows, 64 / columns
-    x, y = sway(rng, x, y)
     half = height * rng.uniform(0.25, 0.32)  # of the band of signs; the rest is zigzag
     v = offset(y, height)
     u = offset(x, width)
@@ -189,8 +188,8 @@ def bogolanfini(rng, x, y):
     w = offset(y + height / 2, height)
     rise = rng.uniform(0.1, 0.75) * other
     zigzag = np.abs(w - rise * (2 * wave(x, width) - 1))
-    line = min(rng.uniform(0.1, 0.22) * other, 3)
-    rule = rng.uniform(1, 1.6)
+    line = min(rng.uniform(0.14, 0.22) * other, 3)
+    rule = rng.uniform(1.2, 1.8)
 
     ink = np.zeros(x.shape, np.uint8)
     paint(ink, np.abs(v) < half, sign, 1, 0, 1, 0)
@@ -202,8 +201,7 @@ def bogolanfini(rng, x, y):
 
 def adire(rng, x, y):
     period = 64 / rng.choice([1, 2])
-    x, y = sway(rng, x, y)
-    wide = period * rng.uniform(0.5, 0.7)
+    wide = period * rng.uniform(0.55, 0.68)
     cells = []
     for w in (x, y):  # alternating wide and narrow cells each way
         u = offset(w, period)
@@ -212,22 +210,21 @@ def adire(rng, x, y):
         u = np.where(narrow, offset(w - period / 2, period), u)
         cells.append((u / half, half - np.abs(u), narrow))
     (u, x_rest, odd), (v, y_rest, odd_too) = cells
-    r = np.sqrt(u * u + v * v)
-    angle = np.arctan2(v, u)
+    petals, depth = rng.choice([4, 8]), rng.uniform(0.15, 0.45)
+    flower = distance(u, v, 2, petals, depth) / rng.uniform(0.55, 0.62)
+    flower = bands(flower, rng.uniform(0.2, 0.45), 1)
+    stone = distance(u, v, rng.uniform(0.9, 3)) / rng.uniform(0.5, 0.75)
+    stone = bands(stone, rng.uniform(0.1, 0.5), 1)
+
     ink = np.zeros(x.shape, np.uint8)
-    for where in (odd == odd_too, odd != odd_too):
-        petals, blend = rng.choice([4, 8]), rng.uniform(0.1, 0.9)
-        rings = np.cos(2 * np.pi * r * rng.uniform(1.4, 2.2))
-        field = blend * rings + (1 - blend) * np.cos(petals * angle)
-        motif = (field > rng.uniform(-0.2, 0.2)) & (r < 0.84)
-        ink[where & motif] = 1
-    ink[odd != odd_too] += 2
-    ink[np.minimum(x_rest, y_rest) < rng.uniform(0.7, 1.3)] = 1
+    paint(ink, ~odd & ~odd_too, flower, 0, 1, 0)
+    paint(ink, odd & odd_too, stone, 0, 1, 0)
+    paint(ink, odd != odd_too, stone, 1, 2, 1)
+    ink[np.minimum(x_rest, y_rest) < rng.uniform(0.8, 1.4)] = 1
     hue = rng.uniform(255, 275)
     ground, pale = rng.uniform(0.27, 0.38), rng.uniform(0.84, 0.93)
-    inks = [(ground, 0.1, hue), (pale, 0.035, hue - 15)]
     second = ground + rng.uniform(0, 0.12)
-    inks += [(second, 0.105, hue), (pale, 0.035, hue - 15)]
+    inks = [(ground, 0.1, hue), (pale, 0.035, hue - 15), (second, 0.105, hue)]
     return ink, [oklab(ink) for ink in inks]
 
 
@@ -243,7 +240,7 @@ def wax_print(rng, x, y):
     for shift, radius in ((0, large), (16, second)):
         u, v = offset(x + shift, 32) / radius, offset(y + shift, 32) / radius
         r = distance(u, v, exponent, 8, depth)
-        zone = bands(r, heart * 0.55, heart, rim, rim + 1 / radius, 1 - 1.2 / radius, 1)
+        zone = bands(r, heart * 0.5, heart, rim, rim + 1 / radius, 1 - 1.3 / radius, 1)
         paint(ink, r < 1, zone, 4, 3, 2, 1, 3, 1, 1)
         gap = (zone == 2) & (np.cos(petals * np.arctan2(v, u)) < cut)
         ink[gap] = 4
@@ -335,31 +332,20 @@ def pelete_bite(rng, x, y):
 def shweshwe(rng, x, y):
     large = rng.uniform(10, 13.5)
     second = min(large, 21.5 - large) * rng.uniform(0.8, 1)
-    seed = rng.uniform(1.5, 15 - large)
-    count, dot = rng.choice([6, 8]), rng.uniform(1.4, 1.8)
-    petals, depth = rng.choice([4, 6, 8]), rng.uniform(0.1, 0.6)
-    core, hole = rng.uniform(0.36, 0.5), rng.uniform(0.1, 0.45)
+    count, dot = rng.choice([6, 8]), rng.uniform(1.7, 2.2)
+    petals, depth = rng.choice([4, 8]), rng.uniform(0.1, 0.6)
+    core, hole = rng.uniform(0.42, 0.52), rng.uniform(0.1, 0.4)
     ink = np.zeros(x.shape, np.uint8)
-    for shift, radius in ((0, large), (16, second)):
+    u, v = offset(x, 32), offset(y, 32)
+    r, angle = np.hypot(u, v), np.arctan2(v, u)
+    along = offset(angle, 2 * np.pi / count) * r
+    ink[np.hypot(r - large + dot, along) < dot] = 1  # a ring of dots
+    for shift, radius in ((0, core * (large - dot)), (16, 0.62 * second)):
         u, v = offset(x + shift, 32), offset(y + shift, 32)
-        r, angle = np.hypot(u, v), np.arctan2(v, u)
-        along = offset(angle, 2 * np.pi / count) * r
-        ink[np.hypot(r - radius + dot, along) < dot] = 1
-        floret = distance(u, v, 2, petals, depth) / (radius - dot)
-        ink[(floret < core) & (floret > core * hole)] = 1
-    for shift in (0, 16):
-        u, v = offset(x + shift, 32), offset(y + shift + 16, 32)
-        ink[distance(u, v, rng.uniform(1, 2)) < seed] = 1
+        floret = distance(u, v, 2, petals, depth) / radius
+        ink[(floret < 1) & (floret > hole)] = 1
     ring = [(0.28, 0.11, 272), (0.32, 0.12, 264), (0.40, 0.15, 20), (0.33, 0.065, 50)]
     return ink, [dye(ring, rng.uniform(0, 4)), oklab((0.95, 0.015, 90))]
-
-
-def sway(rng, x, y):
-    """x and y as a hand draws them: each swings by up to a pixel along the other."""
-    return tuple(
-        w + rng.uniform(0, 0.9) * np.sin(2 * np.pi * (k * other / 64 + rng.uniform()))
-        for w, other, k in ((x, y, 2), (y, x, 1))
-    )
 
 
 # --- Weave: how the light falls on the threads, -1 to 1, one value a pixel --------

@@ -26,9 +26,10 @@ from ddpm.checkpoints import (
     read_checkpoint,
     save_weights,
 )
+from ddpm.command_line import check_config, check_list
 from ddpm.dataset import COUNT, draw_textiles, load_folder
 from ddpm.files import UserError, replacing, writable
-from ddpm.network import build, pick_device
+from ddpm.network import LESSON_CONFIG, build, pick_device
 from ddpm.pictures import BLUE, make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
 
@@ -52,7 +53,57 @@ class Preset:
 
     def knob(self, field):
         """Where the user finds a value of this preset, in words."""
+        field = "IMAGE_SIZE" if field == "image_size" else field
         return f"{field} of the preset {self.name} in exercise3_train.py"
+
+
+COUNT_FROM_1 = (1, 10**9)
+YES_OR_NO = [False, True]
+ALLOWED = {  # values of a preset and of its config, as `check_config` takes them
+    "batch_size": COUNT_FROM_1,
+    "gradient_accumulate": COUNT_FROM_1,
+    "learning_rate": (0.0, 1.0),
+    "steps": COUNT_FROM_1,
+    "ema_decay": (0.0, 1.0),
+    "save_every": COUNT_FROM_1,
+    "num_samples": (1, 10_000),
+    "warm_up": COUNT_FROM_1,
+    "decays": YES_OR_NO,
+    "middle": YES_OR_NO,
+    "dim": (4, 1024, 2),
+    "patch": [1, 2, 4, 8],
+    "padding": ["zeros", "circular"],
+    "families": [()],  # nothing here names the families of pictures
+    "timesteps": (50, 4000),
+    "objective": ["pred_v", "pred_noise", "pred_x0"],
+    "beta_schedule": ["linear", "cosine", "sigmoid"],
+}
+ALLOWED_IN_LISTS = {"dim_mults": (1, 64), "full_attn": YES_OR_NO}
+
+
+def check_preset(parser, preset):
+    """End in one sentence and exit code 2 if a preset cannot be trained."""
+    config = preset.config
+    if odd := sorted(config.keys() ^ LESSON_CONFIG.keys()):
+        parser.error(
+            f"{preset.knob('config')}: {', '.join(odd)} is misspelt or missing. Its "
+            f"keys are {', '.join(LESSON_CONFIG)}"
+        )
+    values = vars(preset) | config
+    for name, allowed in ALLOWED.items():
+        check_config(parser, allowed, **{preset.knob(name): values[name]})
+    for name, allowed in ALLOWED_IN_LISTS.items():
+        check_list(parser, allowed, **{preset.knob(name): values[name]})
+    levels = len(config["dim_mults"])
+    if len(config["full_attn"]) != levels:
+        parser.error(
+            f"{preset.knob('full_attn')}: {config['full_attn']} has not {levels} "
+            f"values, as dim_mults has: one a level"
+        )
+    # Patches take pixels together, and each level but the last halves the sides.
+    fold = config["patch"] * 2 ** (levels - 1)
+    sizes = (fold, 1024, fold)
+    check_config(parser, sizes, **{preset.knob("image_size"): config["image_size"]})
 
 
 # --- A step -----------------------------------------------------------------
@@ -152,6 +203,12 @@ def begin(preset, device, results, start=None):
     """A `Run` from its newest milestone in `results`, else from the weights in the
     file `start`, else from scratch.
     """
+    found = milestones(results)
+    if found and start:
+        raise UserError(
+            f"--start begins a new run, but one lies in {results} already. Leave it "
+            f"out to go on with that; add --fresh to begin anew from {start}."
+        )
     torch.manual_seed(0)  # the same first weights in every run and process
     diffusion = build(preset.config).to(device)
     ema = copy.deepcopy(diffusion).requires_grad_(False)
@@ -162,7 +219,6 @@ def begin(preset, device, results, start=None):
         fused=device.type != "mps",
     )
     run = Run(diffusion, ema, optimizer)
-    found = milestones(results)
     path = found[-1] if found else start
     if path is None:
         return run
@@ -336,7 +392,7 @@ def watch(run, steps, accelerator, preset, total, results):
             if stopping and run.step < total:
                 raise UserError(
                     f"Stopped and saved at step {run.step:,} of {total:,}. "
-                    "The same command goes on from there."
+                    "The same command, without --start and --fresh, goes on from there."
                 )
 
 
@@ -368,22 +424,36 @@ def train(
         if fresh and accelerator.is_main_process:
             move_aside(results)
     run = begin(preset, accelerator.device, results, start)
+    if run.step >= total:
+        if run.step == total and accelerator.is_main_process:
+            finish(run, preset, out, enough)  # it may have been killed just before
+        raise UserError(
+            f"The run in {results} is at step {run.step:,} already: nothing to do. "
+            "Give a larger --steps to go on, or --fresh to begin anew."
+        )
     accelerator.print(
         f"Training on {accelerator.device}, from step {run.step:,} to {total:,}."
     )
     compile_for(run.diffusion.model, total - run.step)
     images = images.to(accelerator.device)
     taken = steps_of(run, accelerator, preset, images, total, flips=data is not None)
-    try:
+    with explained_memory(preset):
         watch(run, taken, accelerator, preset, total, results)
+    if accelerator.is_main_process:
+        finish(run, preset, out, enough)
+
+
+@contextmanager
+def explained_memory(preset):
+    """Turn torch's report that memory ran out into a sentence with the remedy."""
+    try:
+        yield
     except torch.OutOfMemoryError:
         raise UserError(
             f"Out of memory with {preset.batch_size} pictures a step. Set "
             f"{preset.knob('batch_size')} to {preset.batch_size // 2}; the same "
             "command then goes on from the last milestone."
         ) from None
-    if accelerator.is_main_process:
-        finish(run, preset, out, enough)
 
 
 def check_batch(preset, count, processes):
@@ -403,9 +473,10 @@ def check_batch(preset, count, processes):
 
 def finish(run, preset, out, enough):
     """Write the weights to draw with, if there were enough steps; say what to do."""
+    done = f"Done, at step {run.step:,}"
     if run.step < enough:
-        print(f"Done: {run.step:,} steps, too few for a model to draw with.")
+        print(f"{done}: too few for a model to draw with.")
         return
     path = out / "models" / "ddpm_african_fabrics.pt"
     save_weights(run.ema, preset.config, run.step, path)
-    print(f"Done: {run.step:,} steps. Draw with {path}, as the exercises do first.")
+    print(f"{done}. Draw with {path}, as the exercises do first.")

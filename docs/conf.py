@@ -5,9 +5,11 @@
 Nothing on the rendered pages is loaded over a network: MathJax lies in _static.
 """
 
+import shutil
 from pathlib import Path
 
 from docutils import nodes
+from PIL import Image
 
 project = "DDPM Basics"
 copyright = "the DDPM Basics authors, MIT licence"
@@ -22,7 +24,8 @@ html_css_files = ["lesson.css", "live.css"]
 # The live model. What it loads at the press of its button lies in _static/live.
 LIVE = ["diffusion.js", "engine.js", "live.js"]
 html_static_path = ["_static", "live/live.css", *(f"live/{name}" for name in LIVE)]
-html_js_files = [(name, {"defer": ""}) for name in ("live/manifest.js", *LIVE)]
+SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js")
+html_js_files = [(name, {"defer": ""}) for name in SCRIPTS]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html
 # What the page offers for download lies beside it.
@@ -30,8 +33,7 @@ ROOT = Path(__file__).parent.parent
 html_extra_path = [str(path) for path in sorted(ROOT.glob("*.py"))]
 html_title = project
 html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
-# Their code is 88 characters wide, and they are few: no list of pages beside them.
-html_sidebars = {"from_scratch/**": []}
+html_sidebars = {"**": []}  # pages are few: their list stands above
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -58,5 +60,32 @@ def lead_to_pages(app, doctree, docname):
             reference["refuri"] = uri.removesuffix(".rst") + ".html"
 
 
+def copy_notebooks(app, error):
+    """The notebooks of the companion track lie beside its pages, which link to them."""
+    if error is None and app.builder.format == "html":
+        for path in ROOT.glob("from_scratch/*.ipynb"):
+            shutil.copy(path, Path(app.outdir, "from_scratch"))
+
+
+def prepare_images(app, doctree, docname):
+    """All are fetched when they come into sight; large ones may slide on a phone."""
+    for image in list(doctree.findall(nodes.image)):
+        image["loading"] = "lazy"
+        width = image.get("width", "700").removesuffix("px")
+        if width.isdigit() and int(width) > 600:
+            image.replace_self(nodes.container("", image.copy(), classes=["wide"]))
+
+
+def write_stills(app, error):
+    """The last frame of each animation beside it: films.js shows it when stopped."""
+    for film in Path(app.outdir).glob("_images/*.gif"):
+        with Image.open(film) as frames:
+            frames.seek(frames.n_frames - 1)
+            frames.convert("RGB").save(film.with_suffix(".still.png"))
+
+
 def setup(app):
     app.connect("doctree-resolved", lead_to_pages)
+    app.connect("doctree-resolved", prepare_images)
+    app.connect("build-finished", copy_notebooks)
+    app.connect("build-finished", write_stills)

@@ -23,6 +23,7 @@ To run, with what it takes to draw and to read flags:
     pages.run_pictures  the pictures that a run writes
     train_toy2d         part 1: python -m from_scratch.train_toy2d
     train_images        part 2: python -m from_scratch.train_images
+    blanks              what the notebooks leave blank for students: is it right?
 
 What draws the pages, each with python -m from_scratch.pages.NAME:
 
@@ -33,4 +34,5 @@ What draws the pages, each with python -m from_scratch.pages.NAME:
     pages.solution_schedules  what a schedule does: the first exercise, solved
     pages.solution_steps      how few steps suffice: the second
     pages.draw_image_figures  the figures of part 2
+    pages.student_notebooks   the notebooks with lines left blank
 """

@@ -1,46 +1,28 @@
-"""What the commands have in common: types for argparse, ranges, the end by Ctrl-C."""
+"""What the commands have in common: their parser, ranges, the end by Ctrl-C."""
 
 import argparse
 
-from ddpm.command_line import folder, one_of, run  # noqa: F401, the commands' too
+from ddpm.command_line import (
+    folder,
+    number,
+    one_of,  # noqa: F401, the commands' too
+    run,  # noqa: F401, the commands' too
+    script_parser,
+    whole,
+)
 
 
 def parser(module, text):
     """An ArgumentParser for `python -m MODULE`, which shows `text` as it stands."""
-    return argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-# --- Types for argparse -----------------------------------------------------
-
-
-def number(kind, low, high):
-    """An int or a float from low to high."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            name = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(
-                f"{text} is not {name} from {low} to {high}"
-            )
-        return value
-
-    return parse
+    return script_parser(text, prog=f"python -m {module}")
 
 
 # What more than one command asks for, in its range.
-TIMESTEPS = number(int, 2, 10_000)
-EPOCHS = number(int, 1, 100_000)
-SAMPLING_STEPS = number(int, 1, 10_000)
-GUIDANCE_WEIGHT = number(float, 0, 20)
-SEED = number(int, 0, 2**31)
+TIMESTEPS = whole(2, 10_000)
+EPOCHS = whole(1, 100_000)
+SAMPLING_STEPS = whole(1, 10_000)
+GUIDANCE_WEIGHT = number(0, 20)
+SEED = whole(0, 2**31)
 
 
 # --- Flags ------------------------------------------------------------------

@@ -19,18 +19,32 @@ def fourier_features(u, octaves):
     return torch.cat([u, angle.sin(), angle.cos()], dim=1)
 
 
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": torch.tanh}
+
+
 class MLP(nn.Module):
     """eps_theta for points: x_t (B, 2), t (B,) in 0 .. T-1 -> noise (B, 2).
 
     classes: how many labels y (B,) may name; y = -1, or no y at all, means "any".
-    use_time=False leaves t unread: an ablation.
+    use_time=False leaves t unread: an ablation. activation: a name of ACTIVATIONS.
     """
 
     OCTAVES = 4
 
-    def __init__(self, T, width=128, depth=3, classes=0, use_time=True):
+    WIDTH, DEPTH, ACTIVATION = 128, 3, "gelu"
+
+    def __init__(
+        self,
+        T,
+        width=WIDTH,
+        depth=DEPTH,
+        activation=ACTIVATION,
+        classes=0,
+        use_time=True,
+    ):
         super().__init__()
         self.T, self.use_time = T, use_time
+        self.activation = ACTIVATIONS[activation]
         self.proj_in = nn.Linear(2 * (1 + 2 * self.OCTAVES), width)
         self.time = nn.Sequential(
             nn.Linear(1 + 2 * self.OCTAVES, width),
@@ -52,8 +66,8 @@ class MLP(nn.Module):
         scale, shift = condition.chunk(2, dim=1)
         h = self.proj_in(fourier_features(x, self.OCTAVES))  # (B, width)
         for layer in self.layers:
-            h = h + layer(F.gelu(h * (1 + scale) + shift))
-        return self.proj_out(F.gelu(h))
+            h = h + layer(self.activation(h * (1 + scale) + shift))
+        return self.proj_out(self.activation(h))
 
 
 def mixture_eps(schedule, centres, std):

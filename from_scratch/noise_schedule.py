@@ -13,9 +13,9 @@ class NoiseSchedule:
     """beta_t and what follows from it, each (T,) float64, indexed by t.
 
     beta       variance of the noise added at step t, in (0, 1)
-    alpha      1 - beta: share of the variance that the step keeps
-    alpha_bar  product of alpha up to t: share kept of the data's variance
-    snr        alpha_bar / (1 - alpha_bar): signal-to-noise ratio
+    alpha      1 - beta: factor of the step on the variance
+    alpha_bar  product of alpha up to t: factor on the data's variance
+    snr        alpha_bar / (1 - alpha_bar): signal-to-noise ratio of data of variance 1
 
     Ho et al. (2020), section 2. Raises ValueError unless beta is (T,), T >= 2, with
     values above 0 and below 1.
@@ -35,14 +35,17 @@ class NoiseSchedule:
         return 1.0 if t == -1 else self.alpha_bar[t].item()
 
 
-def linear_beta(T, rescaled=True):
-    """beta growing evenly from 1e-4 to 0.02: (T,) (Ho et al. 2020, section 4).
+FIRST_BETA, LAST_BETA = 1e-4, 0.02  # of the linear schedule
+
+
+def linear_beta(T, rescaled=True, first=FIRST_BETA, last=LAST_BETA):
+    """beta growing evenly from `first` to `last`: (T,) (Ho et al. 2020, section 4).
 
     These ends were chosen for T = 1000. A shorter chain of such small steps stops
     before the data are gone: `rescaled` multiplies beta by 1000 / T.
     """
     scale = 1000 / T if rescaled else 1.0
-    beta = torch.linspace(scale * 1e-4, scale * 0.02, T, dtype=torch.float64)
+    beta = torch.linspace(scale * first, scale * last, T, dtype=torch.float64)
     return beta.clamp(max=0.999)  # T < 20 would step past all of the variance
 
 

@@ -22,7 +22,7 @@ import torch
 
 from from_scratch import command_line
 from from_scratch.classifier import Inception, compare, print_table
-from from_scratch.command_line import number, one_of
+from from_scratch.command_line import one_of, whole
 from from_scratch.datasets import DATA, PICTURES, pictures
 from from_scratch.diffusion import SAMPLERS
 from from_scratch.image_model import (
@@ -64,7 +64,7 @@ def parse_args(argv):
     add("--guidance-weight", command_line.GUIDANCE_WEIGHT, GUIDANCE_WEIGHT, "0 to 20")
     add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
     add("--sampling-steps", command_line.SAMPLING_STEPS, SAMPLING_STEPS, "1 to T")
-    add("--samples", number(int, 10, 50_000), SAMPLES, "pictures to be measured")
+    add("--samples", whole(10, 50_000), SAMPLES, "pictures to be measured")
     add("--seed", command_line.SEED, SEED, "names the run")
     add("--data", Path, DATA, "folder of downloaded pictures")
     flag = parser.add_argument

@@ -6,6 +6,8 @@
     python -m from_scratch.train_toy2d --no-time-embedding
     python -m from_scratch.train_toy2d --timesteps 50 --unscaled-betas
     python -m from_scratch.train_toy2d --conditional --guidance-weight 3
+    python -m from_scratch.train_toy2d --width 16 --depth 1 --activation relu
+    python -m from_scratch.train_toy2d --last-beta 0.005
 
 Writes seven pictures to outputs/ and prints how far generated points lie from real
 ones. Predict, change one flag, run, compare.
@@ -18,11 +20,18 @@ import torch
 from tqdm import tqdm
 
 from from_scratch import command_line
-from from_scratch.command_line import number, one_of
+from from_scratch.command_line import number, one_of, whole
 from from_scratch.datasets import DATASETS, draw, real_draws
+from from_scratch.denoisers import ACTIVATIONS, MLP
 from from_scratch.diffusion import SAMPLERS, guided, sample
 from from_scratch.metrics import against_real
-from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule, linear_beta
+from from_scratch.noise_schedule import (
+    FIRST_BETA,
+    LAST_BETA,
+    SCHEDULES,
+    NoiseSchedule,
+    linear_beta,
+)
 from from_scratch.pages.run_pictures import draw_points_run
 from from_scratch.training import BATCH_SIZE, EPOCHS, TRAINING_POINTS, fit
 
@@ -46,13 +55,19 @@ def parse_args(argv):
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
     add("--timesteps", command_line.TIMESTEPS, TIMESTEPS, "T, 2 to 10000")
     add("--epochs", command_line.EPOCHS, EPOCHS, "times through the data")
-    batch_size = number(int, 1, TRAINING_POINTS)
+    batch_size = whole(1, TRAINING_POINTS)
     add("--batch-size", batch_size, BATCH_SIZE, "points a step")
+    add("--width", whole(1, 2_000), MLP.WIDTH, "units a layer")
+    add("--depth", whole(1, 20), MLP.DEPTH, "layers")
+    add("--activation", one_of(ACTIVATIONS), MLP.ACTIVATION, ", ".join(ACTIVATIONS))
     add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
     add("--seed", command_line.SEED, SEED, "names the run")
     add("--out", str, "outputs", "folder to write to")
     flag = partial(parser.add_argument, action="store_true")
-    flag("--unscaled-betas", help="linear from 1e-4 to 0.02 whatever T is")
+    beta = number(1e-6, 0.5)
+    add("--first-beta", beta, FIRST_BETA, "of the linear schedule, for T = 1000")
+    add("--last-beta", beta, LAST_BETA, "the same")
+    flag("--unscaled-betas", help="the betas of T = 1000 whatever T is")
     flag("--no-time-embedding", help="leave the network blind to t")
     flag("--conditional", help="train with labels, and ask for them")
     parser.add_argument(
@@ -70,10 +85,19 @@ def parse_args(argv):
         parser.error("argument --guidance-weight: allowed only with --conditional")
     if args.guidance_weight is None:
         args.guidance_weight = GUIDANCE_WEIGHT
-    if args.unscaled_betas and args.schedule != "linear":
-        parser.error("argument --unscaled-betas: allowed only with --schedule linear")
+    changed = args.unscaled_betas or args.first_beta != FIRST_BETA
+    if (changed or args.last_beta != LAST_BETA) and args.schedule != "linear":
+        parser.error("flags for betas: allowed only with --schedule linear")
     args.out = command_line.out_folder(parser, args.out)
     return args
+
+
+def schedules_of(args):
+    """{name: NoiseSchedule}, the linear one with the betas that were asked for."""
+    ends = {"first": args.first_beta, "last": args.last_beta}
+    linear = partial(linear_beta, rescaled=not args.unscaled_betas, **ends)
+    betas = SCHEDULES | {"linear": linear}
+    return {name: NoiseSchedule(beta(args.timesteps)) for name, beta in betas.items()}
 
 
 def main(argv=None):
@@ -81,13 +105,11 @@ def main(argv=None):
     args = parse_args(argv)
     started = time.perf_counter()
     torch.set_num_threads(1)  # small networks only lose by sharing their work
-    betas = SCHEDULES
-    if args.unscaled_betas:
-        betas = SCHEDULES | {"linear": partial(linear_beta, rescaled=False)}
-    schedules = {name: NoiseSchedule(f(args.timesteps)) for name, f in betas.items()}
+    schedules = schedules_of(args)
     schedule = schedules[args.schedule]
 
     # --- Train --------------------------------------------------------------
+    shape = {name: getattr(args, name) for name in ("width", "depth", "activation")}
     network, losses, clip = fit(
         args.dataset,
         schedule,
@@ -96,6 +118,7 @@ def main(argv=None):
         seed=args.seed,
         epochs=args.epochs,
         batch_size=args.batch_size,
+        shape=shape,
     )
 
     # --- Sample -------------------------------------------------------------

@@ -95,16 +95,19 @@ def fit(
     use_time=True,
     count=TRAINING_POINTS,
     seed=0,
+    shape=None,
     **options,
 ):
     """Train an MLP on `count` points of a data set; options are those of `train`.
+
+    shape: width, depth and activation of the MLP, by name, where not the usual ones.
 
     Returns the network, its losses by epoch, and the largest coordinate of the data.
     """
     x_0, part = draw(dataset, count, seed)  # (count, 2), (count,)
     torch.manual_seed(seed)  # for the first weights
     classes = parts(dataset) if conditional else 0
-    network = MLP(schedule.T, classes=classes, use_time=use_time)
+    network = MLP(schedule.T, classes=classes, use_time=use_time, **(shape or {}))
     y = part if conditional else None
     losses = train(network, schedule, x_0, y, seed=seed, **options)
     return network, losses, x_0.abs().max().item()

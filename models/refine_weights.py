@@ -25,7 +25,7 @@ from comparison.classifier import load_classifier, look
 from comparison.metrics import shares
 from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
 from ddpm.command_line import run, script_parser, whole
-from ddpm.dataset import draw_textiles, load_folder, textiles
+from ddpm.dataset import SEEN, draw_textiles, load_folder, textiles
 from ddpm.files import ROOT, UserError
 from ddpm.network import pick_device
 from ddpm.pictures import to_uint8
@@ -120,7 +120,7 @@ def main(argv=None):
     parser = script_parser(__doc__, device=True)
     parser.add_argument("model", type=Path, help="the weights to refine")
     parser.add_argument("--steps", type=whole(1, 10**6), default=5_000)
-    parser.add_argument("--textiles", type=whole(16, 10**6), default=16_000)
+    parser.add_argument("--textiles", type=whole(16, 10**6), default=SEEN)
     args = parser.parse_args(argv)
     device = pick_device(args.device)
     frozen, checkpoint = load(args.model, device)

@@ -9,6 +9,7 @@ models/short_runs.csv, and draws eight cloths of every family into
 outputs/short_runs/NAME.png.
 """
 
+import copy
 import csv
 import dataclasses
 import time
@@ -68,8 +69,10 @@ def short_run(name, minutes):
     images = draw_all(settings.textiles, draw=settings.draw)
     training = Training(settings)
     compile_for(training.diffusion.model, 10**6)
+    start = copy.deepcopy(training.state_dict())
     for _ in range(3):  # compiles
         training.take_step(images)
+    training.load_state_dict(start)  # what was seen meanwhile does not count
     used, budget = time.process_time(), 60 * minutes
     with tqdm(total=budget, desc=name, unit="s", mininterval=20) as bar:
         while (passed := time.process_time() - used) < budget:
@@ -79,7 +82,7 @@ def short_run(name, minutes):
     return training, training.step * settings.batch_size
 
 
-def sheet(diffusion, path):
+def draw_sheet(diffusion, path):
     families = diffusion.model.families
     names = [family for family in families for _ in range(8)]
     label = diffusion.model.one_hot(names)
@@ -102,7 +105,7 @@ def main(argv=None):
         with TABLE.open("a", newline="") as file:
             heads = ["run", "minutes", "pictures", *ALPHA_BARS]
             csv.writer(file).writerows([heads, row] if new else [row])
-        sheet(training.emas[0], ROOT / "outputs" / "short_runs" / f"{name}.png")
+        draw_sheet(training.emas[0], ROOT / "outputs" / "short_runs" / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ The optimiser needs `pip install pytorch_optimizer`.
 
 import copy
 import csv
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -67,6 +68,7 @@ class Settings:
     emas: tuple = (0.999, 0.9998)  # averaged weights that are kept
 
 
+MAY_CHANGE = ("pictures", "cooldown")  # between two sittings of a run
 ALPHA_BARS = (0.9, 0.5, 0.2, 0.08, 0.02)  # noise levels at which errors are measured
 SAVE_EVERY = 600  # seconds
 
@@ -175,7 +177,7 @@ class Training:
 
     def __init__(self, settings):
         torch.manual_seed(0)
-        self.settings, self.step = settings, 0
+        self.settings, self.step, self.seconds = settings, 0, 0.0
         self.diffusion = build(settings.config)
         if settings.start:
             take_over(self.diffusion, settings.start)
@@ -193,6 +195,7 @@ class Training:
 
     def take_step(self, images):
         """One step of gradient descent; returns the loss."""
+        started = time.time()
         for group, base in zip(
             self.optimizer.param_groups, self.base_rates, strict=True
         ):
@@ -206,22 +209,40 @@ class Training:
         self.step += 1
         for ema, decay in zip(self.emas, self.settings.emas, strict=True):
             ema_update(ema, self.diffusion, self.step, decay)
+        self.seconds += time.time() - started
         return loss.item()
 
     def state_dict(self):
         return {
             "step": self.step,
+            "seconds": self.seconds,
+            "settings": fixed(self.settings),
             "model": self.diffusion.state_dict(),
             "emas": [ema.state_dict() for ema in self.emas],
             "opt": self.optimizer.state_dict(),
         }
 
     def load_state_dict(self, state):
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        mine = fixed(self.settings)
+        for name, kept in state.get("settings", mine).items():
+            if mine[name] != kept:
+                raise UserError(
+                    f"This run has {name} = {kept!r}, but Settings say {mine[name]!r}. "
+                    "Put that back, or begin another run with another --out."
+                )
         self.diffusion.load_state_dict(state["model"])
         for ema, kept in zip(self.emas, state["emas"], strict=True):
             ema.load_state_dict(kept)
         self.optimizer.load_state_dict(state["opt"])
+
+
+def fixed(settings):
+    """What has to stay while a run goes on, {name: value}; of `start` its SHA-256."""
+    values = {**vars(settings), "draw": settings.draw.__name__, "start": ""}
+    if settings.start:
+        values["start"] = hashlib.sha256(settings.start.read_bytes()).hexdigest()
+    return {name: value for name, value in values.items() if name not in MAY_CHANGE}
 
 
 def take_over(diffusion, path):
@@ -238,7 +259,7 @@ def take_over(diffusion, path):
     diffusion.load_state_dict(mine | fitting)
 
 
-def save(training, out, loss, started):
+def save(training, out, loss):
     """Write run.pt and the averages, and a line of log.csv."""
     s, seen = training.settings, training.step * training.settings.batch_size
     with replacing(out / "run.pt") as temporary:
@@ -252,8 +273,7 @@ def save(training, out, loss, started):
         if new:
             names = [f"error at {a}" for a in ALPHA_BARS]
             csv.writer(file).writerow(["step", "pictures", "minutes", "loss", *names])
-        minutes = (time.time() - started) / 60
-        row = [training.step, seen, f"{minutes:.1f}", f"{loss:.4f}"]
+        row = [training.step, seen, f"{training.seconds / 60:.1f}", f"{loss:.4f}"]
         csv.writer(file).writerow([*row, *(f"{error:.4f}" for error in found)])
 
 
@@ -264,19 +284,18 @@ def train(settings, out):
         training.load_state_dict(read_checkpoint(out / "run.pt"))
     total = settings.pictures // settings.batch_size
     compile_for(training.diffusion.model, total)
-    started = saved = time.time()  # of this sitting
-    losses = []
+    saved, losses = time.time(), []
     bar = tqdm(initial=training.step, total=total, desc="Training", mininterval=10)
     with stop_signals() as stop, bar:
         while training.step < total and not stop.is_set():
             losses.append(training.take_step(images))
             bar.update()
-            if time.time() - saved > SAVE_EVERY or stop.is_set():
-                save(training, out, np.mean(losses), started)
+            if time.time() - saved > SAVE_EVERY:
+                save(training, out, np.mean(losses))
                 bar.set_postfix(loss=f"{np.mean(losses):.4f}")
                 saved, losses = time.time(), []
     if losses:
-        save(training, out, np.mean(losses), started)
+        save(training, out, np.mean(losses))
     print(f"{training.step * settings.batch_size:,} pictures seen; {out}.")
 
 

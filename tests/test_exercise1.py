@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 import exercise1_generate
+import exercise2_explore
+import exercise3_morph
+import generate_ddpm_morph
 from ddpm.files import ROOT
 
 
@@ -85,11 +88,43 @@ def test_wrong_usage_is_named_and_exits_with_2(flags, capsys):
     assert flags[0] in capsys.readouterr().err
 
 
-def test_wrong_config_is_named_like_a_wrong_flag(monkeypatch, capsys):
-    monkeypatch.setattr(exercise1_generate, "SAMPLING_STEPS", 5000)
-    with pytest.raises(SystemExit):
-        exercise1_generate.main([])
-    assert "5000 is not a whole number from 1 to 1000" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("script", "knob", "value", "reason"),
+    [
+        (
+            exercise1_generate,
+            "SAMPLING_STEPS",
+            5000,
+            "not a whole number from 1 to 1000",
+        ),
+        (exercise1_generate, "SAMPLER", "ddmi", "none of ddim, ddpm, dpmpp"),
+        (exercise1_generate, "RANDOM_SEED", "birthday", "not a whole number from 0"),
+        (
+            exercise2_explore,
+            "SAMPLING_STEPS",
+            250.0,
+            "not a whole number from 1 to 1000",
+        ),
+        (exercise2_explore, "RANDOM_SEED", -1, "not a whole number from 0"),
+        (exercise3_morph, "SEED_A", None, "not a whole number from 0"),
+        (exercise3_morph, "SAMPLER", 2, "none of ddim, ddpm, dpmpp"),
+        (
+            generate_ddpm_morph,
+            "SAMPLING_STEPS",
+            "25",
+            "not a whole number from 1 to 1000",
+        ),
+    ],
+)
+def test_wrong_config_names_the_knob_as_it_stands_in_the_script(
+    script, knob, value, reason, monkeypatch, capsys
+):
+    monkeypatch.setattr(script, knob, value)
+    with pytest.raises(SystemExit) as caught:
+        script.main([])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"error: {knob}: {value!r} is {reason}" in error
 
 
 def test_help_is_the_docstring(capsys):

@@ -62,7 +62,7 @@ def test_goal_1_compares_one_noise_at_different_cost(go, tiny, monkeypatch):
     for steps, image, difference in zip((4, 7, 12), images, differences, strict=True):
         expected = denoise(tiny, draw_noise([5]), steps)[0]
         torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(difference, 4 * (image - images[-1]).abs())
+        torch.testing.assert_close(difference, 0.5 + 4 * (image - images[-1]))
 
 
 def test_goal_2_shows_the_librarys_forward_process(go, monkeypatch):
@@ -77,7 +77,7 @@ def test_goal_2_shows_the_librarys_forward_process(go, monkeypatch):
         a = alpha_bar[t].item()
         x_t = a**0.5 * clean + (1 - a) ** 0.5 * draw_noise([8])[0]
         torch.testing.assert_close(image, (x_t + 1) / 2, atol=1e-4, rtol=0)
-        assert title == f"t = {t}\nsignal {a:.1%}"
+        assert title == f"t = {t}\n" + rf"$\bar\alpha_t$ = {a:.3f}"
 
 
 def test_goal_3_draws_a_seed_twice(go, capsys):
@@ -139,6 +139,14 @@ def test_impossible_config_is_refused_by_name(
         go("--goal", "2")
     assert caught.value.code == 2
     assert f"{name}: {item!r} is not a whole number from" in capsys.readouterr().err
+
+
+def test_a_number_in_place_of_a_list_is_refused_by_name(go, monkeypatch, capsys):
+    monkeypatch.setattr(exercise2_explore, "TIMESTEPS_TO_SHOW", 250)
+    with pytest.raises(SystemExit) as caught:
+        go("--goal", "2")
+    assert caught.value.code == 2
+    assert "TIMESTEPS_TO_SHOW: 250 is not a list" in capsys.readouterr().err
 
 
 def test_an_empty_list_is_refused_by_name(go, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Exercise 3, Extension: its flags, and the presets of its CONFIG."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,13 +72,81 @@ def test_messages_name_the_knob_of_the_preset_in_use():
             training.check_batch(preset, 1_000, 7)
 
 
-def test_an_impossible_knob_is_refused_by_name(monkeypatch, capsys):
-    spoilt = replace(exercise3_train.SMALL, save_every=0)
-    monkeypatch.setitem(exercise3_train.PRESETS, "small", spoilt)
+IN_PRESET = {
+    "batch_size": (0, 2.5),
+    "gradient_accumulate": (0,),
+    "steps": (-5, "many"),
+    "save_every": (0,),
+    "num_samples": (0, True),
+    "learning_rate": (-1, "fast", math.nan, math.inf, True),
+    "ema_decay": (2, "slow", math.nan, -1),
+    "warm_up": (0, -3, "long", 2.5),
+    "decays": ("yes",),
+    "middle": (None,),
+}
+IN_CONFIG = {
+    "dim": (81, 0, 2, "80", 80.0),
+    "dim_mults": (4, (), (1, 0), (1, 2.5), "12"),
+    "full_attn": ((False, True), (False, "True", True), True),
+    "patch": (5, 0, "4"),
+    "image_size": (50, 63, 64.0, 0),
+    "objective": ("pred_w", None),
+    "beta_schedule": ("cosin",),
+    "timesteps": (0, 10, 1000.0, "1000"),
+    "padding": ("circle",),
+    "families": ("kente", ("kente",), 3),
+}
+
+
+def refuse(preset, monkeypatch, capsys):
+    """What main says of the preset, which it has to refuse before it loads anything."""
+    monkeypatch.setitem(exercise3_train.PRESETS, "small", preset)
+    monkeypatch.setattr(exercise3_train, "train", None)
     with pytest.raises(SystemExit) as caught:
         main(["--train", "--preset", "small"])
     assert caught.value.code == 2
-    assert "save_every of the preset small" in capsys.readouterr().err
+    return capsys.readouterr().err.partition("error: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"), [(k, v) for k, values in IN_PRESET.items() for v in values]
+)
+def test_an_impossible_knob_is_refused_by_name(knob, value, monkeypatch, capsys):
+    spoilt = replace(exercise3_train.SMALL, **{knob: value})
+    error = refuse(spoilt, monkeypatch, capsys)
+    assert error.startswith(f"{knob} of the preset small in exercise3_train.py: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"), [(k, v) for k, values in IN_CONFIG.items() for v in values]
+)
+def test_an_impossible_config_is_refused_by_name(knob, value, monkeypatch, capsys):
+    small = exercise3_train.SMALL
+    spoilt = replace(small, config=small.config | {knob: value})
+    error = refuse(spoilt, monkeypatch, capsys)
+    shown = {"image_size": "IMAGE_SIZE"}.get(knob, knob)
+    assert error.startswith(f"{shown} of the preset small in exercise3_train.py")
+    assert error.count("\n") == 1
+
+
+def test_an_image_size_that_does_not_fit_says_which_do(monkeypatch, capsys):
+    small = exercise3_train.SMALL
+    spoilt = replace(small, config=small.config | {"image_size": 50})
+    assert "multiple of 16 from 16 to" in refuse(spoilt, monkeypatch, capsys)
+
+
+def test_a_misspelt_or_missing_key_is_named(monkeypatch, capsys):
+    small = exercise3_train.SMALL
+    misspelt = replace(small, config=small.config | {"dims": 80})
+    assert "dims is misspelt or missing" in refuse(misspelt, monkeypatch, capsys)
+    missing = replace(small, config={"dim": 80})
+    assert "beta_schedule, dim_mults" in refuse(missing, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("preset", exercise3_train.PRESETS.values())
+def test_presets_pass_their_own_check(preset):
+    training.check_preset(None, preset)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path, capsys):

@@ -28,7 +28,7 @@ SIDE = 8 / 3  # inches
 
 
 def forward(diffusion):
-    """[(t, share of signal, x_t in [0, 1])]: one noise, more and more of it."""
+    """[(t, alpha-bar, x_t in [0, 1])]: one noise, more and more of it."""
     x_0, noise = cloth(), draw_noise([0])[0]
     film = []
     for t in torch.linspace(0, 999, FRAMES).long().tolist():
@@ -40,8 +40,8 @@ def forward(diffusion):
 def reverse(diffusion):
     """The same of a DDIM walk from other noise, at its evenly spaced states."""
     states, picture = walk(diffusion, STEPS)
-    share = diffusion.alphas_cumprod.tolist()
-    film = [(t, share[t], visible(x_t)) for t, x_t, _ in states[:: STEPS // FRAMES]]
+    alpha_bar = diffusion.alphas_cumprod.tolist()
+    film = [(t, alpha_bar[t], visible(x_t)) for t, x_t, _ in states[:: STEPS // FRAMES]]
     return [*film, (0, 1.0, picture)]
 
 
@@ -64,7 +64,7 @@ def draw():
 
 
 def block(axes, x, head):
-    """A tile with a heading above, its share of signal and its t below."""
+    """A tile with a heading above, its share of signal, t and alpha-bar below."""
     y = 1.0
     axes.text(x, y + SIDE + 0.12, head, size=TEXT + 1)
     caption = axes.text(x + SIDE / 2, y - 0.2, "", ha="center", va="top")
@@ -72,7 +72,7 @@ def block(axes, x, head):
 
 
 def show(panel, state):
-    (picture, bar, caption), (t, share, image) = panel, state
+    (picture, bar, caption), (t, alpha_bar, image) = panel, state
     picture.set_data(to_uint8(image))
-    bar(share)
-    caption.set_text(f"t = {t},  {share:.0%} signal")
+    bar(alpha_bar)
+    caption.set_text(f"t = {t},  " + rf"$\bar\alpha_t$ = {alpha_bar:.2f}")

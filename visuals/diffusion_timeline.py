@@ -1,8 +1,8 @@
-"""The history of diffusion models, down one line."""
+"""The history of diffusion models until today, down one line."""
 
 from visuals.style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
 
-# Year, who or what, its contribution, and whether this module teaches it.
+# Year on arXiv, who or what, its contribution, and whether this module teaches it.
 HISTORY = (
     (
         "2015",
@@ -19,7 +19,7 @@ HISTORY = (
     (
         "2020",
         "DDPM, Ho et al.",
-        "Predict the noise: a plain regression, and fine pictures",
+        "Predict the noise: a plain regression, and sharp pictures",
         True,
     ),
     (
@@ -31,17 +31,17 @@ HISTORY = (
     (
         "2021",
         "Improved DDPM, Nichol and Dhariwal",
-        "Cosine schedule: the signal fades more evenly",
+        "Cosine schedule: the picture fades more evenly",
         True,
     ),
     (
         "2021",
         "Dhariwal and Nichol",
-        "Pictures ahead of a GAN's; a classifier asks for a class",
+        "Ahead of GANs on ImageNet; a classifier asks for a class",
         True,
     ),
     (
-        "2022",
+        "2021",
         "Latent diffusion, Rombach et al.",
         "Diffuse in the small latent space of an autoencoder",
         False,
@@ -52,20 +52,52 @@ HISTORY = (
         "A target that is sound at every noise level",
         True,
     ),
+    ("2022", "Video diffusion, Ho et al.", "The U-Net looks along time, too", False),
+    ("2022", "DALL-E 2, Ramesh et al.", "From a sentence to a picture", False),
     (
         "2022",
         "Classifier-free guidance, Ho and Salimans",
-        "The same without a classifier: ask with and without label",
+        "Ask with and without the label, and exaggerate",
         True,
     ),
-    ("2022", "DPM-Solver++, Lu et al.", "A higher-order solver: 10 to 25 steps", True),
+    (
+        "2022",
+        "Flow matching, Lipman et al.",
+        "Learn the velocity of straight paths from noise to data",
+        False,
+    ),
+    ("2022", "DPM-Solver++, Lu et al.", "A higher-order solver: 15 to 20 steps", True),
+    (
+        "2022",
+        "Diffusion transformers, Peebles and Xie",
+        "A transformer in place of the U-Net",
+        False,
+    ),
+    (
+        "2023",
+        "Consistency models, Song et al.",
+        "One network call, or two, from noise to picture",
+        False,
+    ),
+    (
+        "2024",
+        "Stable Diffusion 3, Esser et al.",
+        "Text to image by flow matching and a transformer",
+        False,
+    ),
+    (
+        "2024",
+        "Movie Gen, Polyak et al.",
+        "Text to video with sound, by flow matching",
+        False,
+    ),
 )
-ROW = 0.56  # inches
+ROW = 0.5  # inches
 
 
 def draw():
     height = 1.35 + ROW * len(HISTORY)
-    figure, axes = sheet(height, "From an idea to twenty steps, in seven years")
+    figure, axes = sheet(height, "From an idea to films, in ten years")
     x = 1.15
     tops = [height - 1.15 - ROW * i for i in range(len(HISTORY))]
     axes.plot([x, x], [tops[0], tops[-1]], color=FAINT, linewidth=3, zorder=0)

@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from comparison import dcgan
 from ddpm.checkpoints import EMBEDDED_WEIGHTS
 from ddpm.command_line import run, script_parser
 from ddpm.dataset import textiles
@@ -26,7 +27,12 @@ MANIFEST = FOLDER / "manifest.json"
 NO_FIGURES = ("__init__", "draw_all", "style")
 FIGURES = sorted(p for p in FOLDER.glob("*.py") if p.stem not in NO_FIGURES)
 # What a figure rests on if its script has this word, beside script and style.
-USED = {"cloth": Path(textiles.__file__), "EMBEDDED_WEIGHTS": EMBEDDED_WEIGHTS}
+USED = {
+    "cloth": Path(textiles.__file__),
+    "EMBEDDED_WEIGHTS": EMBEDDED_WEIGHTS,
+    "dcgan": dcgan.WEIGHTS,
+    "import textiles": Path(textiles.__file__),
+}
 
 
 def inputs(script):

@@ -1,14 +1,13 @@
 """A GAN leaps from noise to picture, a diffusion model walks."""
 
-from matplotlib.patches import Polygon, Rectangle
+import torch
 
+from comparison import dcgan
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from visuals.style import (
-    FAINT,
     FIRST,
     MARGIN,
     NETWORK,
-    SOFT,
     TEXT,
     arrow,
     box,
@@ -20,6 +19,7 @@ from visuals.style import (
     walk,
 )
 
+GAN_SEED = 5  # names its picture
 STEPS = 50  # of DDIM
 SHOWN = (0, 25, 35, 42)  # states of that walk, before the finished picture
 SIDE = 1.0  # inches
@@ -28,21 +28,22 @@ SIDE = 1.0  # inches
 def draw():
     figure, axes = sheet(6.0, "A GAN leaps, a diffusion model walks")
     states, picture = walk(load_diffusion(EMBEDDED_WEIGHTS, "cpu"), STEPS)
-    noise = states[0][1]  # (3, 64, 64)
-    draw_gan(axes, visible(noise[:, :8, :8]))
+    draw_gan(axes)
     draw_diffusion(axes, [*(visible(states[i][1]) for i in SHOWN), picture])
     save(figure, __file__)
 
 
-def draw_gan(axes, z):
+def draw_gan(axes):
+    z = torch.randn(dcgan.LATENT, generator=torch.Generator().manual_seed(GAN_SEED))
+    (drawn,) = dcgan.draw(dcgan.load_generator(), [GAN_SEED])
     axes.text(MARGIN, 5.2, "GAN", weight="bold")
     axes.text(0.85, 5.2, "one pass; two networks trained against each other")
     y = 4.0
     middle = y + SIDE / 2
-    tile(axes, MARGIN, middle - 1 / 3, 2 / 3, z)
+    tile(axes, MARGIN, middle - 1 / 3, 2 / 3, grey(z))
     axes.text(MARGIN + 1 / 3, middle - 0.4, "noise $z$", ha="center", va="top")
     box(axes, 1.3, middle - 0.4, 1.2, 0.8, "generator", FIRST)
-    draw_blank_picture(axes, 2.85, y)
+    tile(axes, 2.85, y, SIDE, drawn)
     box(axes, 4.2, middle - 0.4, 1.4, 0.8, "discriminator", FIRST)
     axes.text(6.0, middle, "real,\nor made?", va="center")
     for start, end in ((0.97, 1.25), (2.55, 2.8), (3.9, 4.15), (5.65, 5.95)):
@@ -53,13 +54,9 @@ def draw_gan(axes, z):
     arrow(axes, (3.9, y - 0.6), (4.9, middle - 0.45), **corner)
 
 
-def draw_blank_picture(axes, x, y):
-    """Stands for what a GAN would draw: none was trained for this figure."""
-    axes.add_patch(Rectangle((x, y), SIDE, SIDE, facecolor="#F2F2F2", edgecolor=SOFT))
-    for left, top, right in ((0.1, 0.65, 0.7), (0.5, 0.45, 0.9)):
-        peak = ((left, 0.15), ((left + right) / 2, top), (right, 0.15))
-        axes.add_patch(Polygon([(x + a, y + b) for a, b in peak], color=FAINT))
-    axes.plot(x + 0.72, y + 0.75, "o", color=FAINT, markersize=12)
+def grey(z):
+    """64 normal numbers as a square of greys, (3, 8, 8) in [0, 1]."""
+    return (z.reshape(1, 8, 8).expand(3, 8, 8) / 5 + 0.5).clamp(0, 1)
 
 
 def draw_diffusion(axes, states):

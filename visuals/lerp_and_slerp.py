@@ -7,6 +7,7 @@ from matplotlib.patches import Rectangle
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.pictures import lerp, slerp
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 from visuals.style import (
     FAINT,
     FIRST,
@@ -44,10 +45,11 @@ def draw():
     a, b = draw_noise(SEEDS).split(1)
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     t = torch.linspace(0, 1, FRAMES)
+    label = labels_for(diffusion.model, "any", SEEDS[:1] * FRAMES)
     for y, (name, (blend, colour)) in zip((1.55, 0.45), WAYS.items(), strict=True):
         axes.text(MARGIN, y + SIDE / 2, name, weight="bold", va="center")
         axes.add_patch(Rectangle((1.02, y), 0.1, SIDE, color=colour, linewidth=0))
-        images = denoise(diffusion, blend(t, a, b), STEPS, "dpmpp")
+        images = denoise(diffusion, blend(t, a, b), STEPS, "dpmpp", label=label)
         for i, image in enumerate(images):
             tile(axes, 1.25 + 1.1 * i, y, SIDE, image)
     for i, share in enumerate(t.tolist()):

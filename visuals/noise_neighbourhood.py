@@ -6,6 +6,7 @@ import torch
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import labels_for
 from visuals.style import MARGIN, NOISE_SEED, save, sheet, tile
 
 ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
@@ -28,7 +29,9 @@ def draw():
         torch.cat([rotated(centre, draw_noise([seed]), angle) for angle in ANGLES])
         for seed in DIRECTIONS
     ]
-    images = denoise(diffusion, torch.cat(rows), STEPS, "dpmpp")
+    noise = torch.cat(rows)
+    label = labels_for(diffusion.model, "any", [NOISE_SEED] * len(noise))
+    images = denoise(diffusion, noise, STEPS, "dpmpp", label=label)
     for i, image in enumerate(images):
         row, column = divmod(i, len(ANGLES))
         x, y = MARGIN + 1.1 * column, 1.35 - 1.1 * row

@@ -1,4 +1,4 @@
-"""Linear against cosine: how fast the two schedules spend the signal."""
+"""Linear against cosine: how fast the two schedules let the picture go."""
 
 import numpy as np
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
@@ -17,20 +17,20 @@ SCHEDULES = {
 
 
 def curves(schedule):
-    """beta, alpha-bar and the signal-to-noise ratio at t = 0 ... T - 1, (T,) each."""
+    """beta, alpha-bar and its ratio to the noise at t = 0 ... T - 1, (T,) each."""
     beta = schedule(T).numpy()
     alpha_bar = np.cumprod(1 - beta)
     return beta, alpha_bar, alpha_bar / (1 - alpha_bar)
 
 
 def draw():
-    figure, axes = sheet(6.6, "The cosine schedule keeps the signal longer")
+    figure, axes = sheet(6.6, "The cosine schedule keeps the picture longer")
     places = [(0.85, 3.6), (4.45, 3.6), (0.85, 0.6)]
     panels = [plot_area(figure, x, y, 2.2, 1.95) for x, y in places]
     titles = [
         r"noise added in a step,  $\beta_t$",
-        r"signal left,  $\bar\alpha_t$",
-        r"signal to noise,  $\bar\alpha_t\,/\,(1-\bar\alpha_t)$",
+        r"alpha-bar,  $\bar\alpha_t$",
+        r"ratio,  $\bar\alpha_t\,/\,(1-\bar\alpha_t)$",
     ]
     for name, (schedule, colour, dashes) in SCHEDULES.items():
         for panel, curve in zip(panels, curves(schedule), strict=True):
@@ -60,10 +60,10 @@ def draw():
 def draw_bars(panel):
     times = list(KEY_TIMESTEPS)
     for i, (schedule, colour, _) in enumerate(SCHEDULES.values()):
-        share = curves(schedule)[1][times]
+        alpha_bar = curves(schedule)[1][times]
         place = np.arange(len(times)) + 0.4 * i - 0.2
-        panel.barh(place, share, 0.36, color=colour)
-        for y, value in zip(place, share, strict=True):
+        panel.barh(place, alpha_bar, 0.36, color=colour)
+        for y, value in zip(place, alpha_bar, strict=True):
             panel.text(value + 0.03, y, f"{value:.3f}", va="center", size=SMALL - 1)
     panel.set_title(r"$\bar\alpha_t$ at five timesteps", loc="left", fontsize=SMALL + 1)
     panel.set(xlim=(0, 1.25), xticks=[0, 0.5, 1])

@@ -1,24 +1,22 @@
 """Why the network answers v: what its errors do to the picture, far from it."""
 
 import numpy as np
+import torch
+from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_schedule
 
-from visuals.style import MARGIN, NETWORK, NOISE, SMALL, SOFT, plot_area, save, sheet
+from visuals.style import (
+    MARGIN,
+    MINUS,
+    NETWORK,
+    NOISE,
+    SMALL,
+    SOFT,
+    plot_area,
+    save,
+    sheet,
+)
 
-# Root mean square error of the predicted x_0, pixels in [-1, 1]. Measured on held-out
-# procedural textiles: patch 2, dim 32, 10 CPU minutes of training each.
-ALPHA_BAR = (0.5, 0.2, 0.05, 0.006, 0.0006)
-MEASURED = {
-    "noise": (0.104, 0.18, 0.33, 0.71, 1.16),
-    "v, min-SNR\nweight": (0.100, 0.17, 0.25, 0.38, 0.52),
-    "v, uniform\nweight": (0.116, 0.17, 0.23, 0.29, 0.36),
-}
-MEAN_PICTURE = 0.38  # error of always answering the mean of the data
-
-LINES = {  # colour, dashes, marker, where its name stands
-    "noise": (NOISE, "-", "o", "center"),
-    "v, min-SNR\nweight": (NETWORK, "--", "s", "bottom"),
-    "v, uniform\nweight": (NETWORK, "-", "o", "top"),
-}
+TIMESTEPS = (300, 600, 900)  # of the linear schedule, marked
 
 
 def amplification(alpha_bar):
@@ -31,41 +29,22 @@ def amplification(alpha_bar):
 
 
 def draw():
-    figure, axes = sheet(4.85, "Far from the picture, ask the network for v")
-    left = plot_area(figure, 0.8, 1.0, 2.3, 2.6)
-    right = plot_area(figure, 4.1, 1.0, 2.5, 2.6)
-    for x, head in (
-        (MARGIN, "Error of the picture\nfor an error of 1 in the answer"),
-        (3.6, "Error of the picture,\nmeasured after equal training"),
-    ):
-        axes.text(x, 3.78, head, va="bottom")
-
-    alpha_bar = np.geomspace(4e-5, 0.97, 300)  # all that the linear schedule has
-    for curve, colour in zip(amplification(alpha_bar), (NOISE, NETWORK), strict=True):
-        left.plot(alpha_bar, curve, color=colour)
-    left.set(yscale="log", ylim=(0.15, 300))
-    left.set_yticks([1, 10, 100], ["1", "10", "100"])
-    left.text(0.5, 30, "asked for\nthe noise", color=NOISE)
-    left.text(0.02, 0.75, "asked for v", color=NETWORK, va="top")
-
-    for name, errors in MEASURED.items():
-        colour, dashes, marker, side = LINES[name]
-        right.plot(ALPHA_BAR, errors, dashes, color=colour, marker=marker, markersize=7)
-        right.text(3.5e-4, errors[-1], name, color=colour, va=side)
-    right.axhline(MEAN_PICTURE, color=SOFT, linewidth=1.2, linestyle=":")
-    right.text(0.9, MEAN_PICTURE + 0.02, "mean\npicture", color=SOFT, size=SMALL)
-    right.set(ylim=(0, 1.25), yticks=[0, 0.5, 1])
-    for panel in (left, right):
-        panel.set(xscale="log", xlim=(1, 1e-5))
-        panel.set_xticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
-        panel.tick_params(which="minor", left=False, bottom=False)
-        panel.set_xlabel(r"signal left,  $\bar\alpha_t$", labelpad=2)
-    axes.text(
-        MARGIN,
-        0.14,
-        "Measured: procedural textiles held out, small network (patch 2, dim 32),\n"
-        "10 minutes of CPU each; root mean square of pixels in [-1, 1].",
-        size=SMALL - 1,
-        color=SOFT,
-    )
+    figure, axes = sheet(4.4, "Far from the picture, ask the network for v")
+    axes.text(MARGIN, 3.55, "Error of the picture for an error of 1 in the answer")
+    panel = plot_area(figure, 0.85, 0.75, 5.2, 2.6)
+    alpha_bar = torch.cumprod(1 - linear_beta_schedule(1000), dim=0).numpy()
+    by_noise, by_v = amplification(alpha_bar)
+    panel.plot(alpha_bar, by_noise, color=NOISE)
+    panel.plot(alpha_bar, by_v, color=NETWORK)
+    panel.text(0.2, 12, "answers the noise", color=NOISE)
+    panel.text(0.02, 0.62, "answers v", color=NETWORK, va="top")
+    for t in TIMESTEPS:
+        panel.axvline(alpha_bar[t], color=SOFT, linewidth=0.8, linestyle=":")
+        panel.text(alpha_bar[t], 330, f"t = {t}", ha="center", size=SMALL)
+    panel.set(yscale="log", ylim=(0.15, 300), xscale="log", xlim=(1, 2.5e-5))
+    panel.set_yticks([1, 10, 100], ["1", "10", "100"])
+    panel.set_xticks([1, 0.1, 0.01, 0.001, 0.0001], ["1", "0.1", "0.01", "0.001", ""])
+    panel.tick_params(which="minor", left=False, bottom=False)
+    panel.text(1e-4, 0.118, f"$10^{{{MINUS}4}}$", ha="center", va="top", size=SMALL)
+    panel.set_xlabel(r"alpha-bar,  $\bar\alpha_t$", labelpad=2)
     save(figure, __file__)

@@ -1,4 +1,4 @@
-"""One textile at six timesteps under both schedules, with the share of its signal."""
+"""One textile at six timesteps under both schedules, with alpha-bar under each."""
 
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
@@ -26,7 +26,7 @@ SIDE = 1.0  # inches
 
 def draw():
     figure, axes = sheet(4.55, "Half-way, the cosine schedule still shows the cloth")
-    colour_key(axes, 4.8, 3.72)
+    colour_key(axes, 3.3, 3.72)
     x_0, noise = cloth(), draw_noise([0])[0]
     for y, (name, schedule) in zip((2.6, 0.68), SCHEDULES.items(), strict=True):
         axes.text(MARGIN, y + SIDE + 0.1, f"{name} schedule", weight="bold")
@@ -36,7 +36,7 @@ def draw():
             x_t = a.sqrt() * x_0 + (1 - a).sqrt() * noise
             tile(axes, x, y, SIDE, visible(x_t))
             share_bar(axes, x, y - 0.12, SIDE, a.item(), 0.12)
-            caption = f"t = {t}\n{a:.0%}" + (" signal" if i == 0 else "")
+            caption = f"t = {t}\n" + rf"$\bar\alpha_t$ = {a:.2f}"
             axes.text(
                 x + SIDE / 2, y - 0.16, caption, ha="center", va="top", size=SMALL
             )

@@ -77,10 +77,10 @@ def draw():
     save(figure, __file__)
 
 
-def lay(axes, x, y, image, caption, share):
+def lay(axes, x, y, image, caption, alpha_bar):
     """A picture with its share of signal and its name below."""
     tile(axes, x, y, SIDE, visible(image))
-    share_bar(axes, x, y - 0.08, SIDE, share, 0.08)
+    share_bar(axes, x, y - 0.08, SIDE, alpha_bar, 0.08)
     axes.text(x + SIDE / 2, y - 0.12, caption, ha="center", va="top", size=TEXT + 1)
 
 

@@ -20,6 +20,7 @@ from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import BLUE, GREEN, PURPLE, VERMILION, to_uint8, write_gif
 from ddpm.sampling import draw_noise, predictor, sample
+from ddpm.steering import labels_for
 
 CLOTH_SEED = 11  # the textile that dissolves in every figure
 NOISE_SEED = 2  # the noise that every figure draws a pattern from
@@ -29,6 +30,9 @@ FIRST, SECOND = "#333333", PURPLE  # linear and cosine, lerp and slerp, ...
 INK, SOFT, FAINT = "#222222", "#666666", "#D0D0D0"
 
 TIMES, MINUS = "\u00d7", "\u2212"  # as print has them, not x and a hyphen
+
+# Of the pixels of 1,059 textiles in [-1, 1]; the noise they are mixed with has 1.
+VARIANCE = 0.34
 
 WIDTH = 7.0  # inches
 MARGIN = 0.25
@@ -123,20 +127,36 @@ def arrow(axes, start, end, colour=SOFT, **kwargs):
     axes.annotate("", end, start, arrowprops=style | {"shrinkB": 0} | kwargs)
 
 
-def share_bar(axes, x, y, width, share, height=0.12):
-    """A bar split into signal and noise. Returns a function that moves the split."""
+def share_of_signal(alpha_bar):
+    """The picture's part of the variance of x_t, from 0 to 1.
+
+    The picture brings alpha_bar times its own variance, the noise 1 - alpha_bar.
+    """
+    signal = VARIANCE * alpha_bar
+    return signal / (signal + 1 - alpha_bar)
+
+
+def share_bar(axes, x, y, width, alpha_bar, height=0.12):
+    """A bar split into signal and noise. Returns a function of alpha-bar that moves
+    the split.
+    """
+
+    def wide(alpha_bar):
+        return width * share_of_signal(alpha_bar)
+
     axes.add_patch(Rectangle((x, y), width, height, color=NOISE, linewidth=0))
-    signal = Rectangle((x, y), width * share, height, color=SIGNAL, linewidth=0)
+    signal = Rectangle((x, y), wide(alpha_bar), height, color=SIGNAL, linewidth=0)
     axes.add_patch(signal)
-    return lambda share: signal.set_width(width * share)
+    return lambda alpha_bar: signal.set_width(wide(alpha_bar))
 
 
 def colour_key(axes, x, y):
-    """The words signal and noise, each behind a square of its colour, from (x, y)."""
-    for word, colour in (("signal", SIGNAL), ("noise", NOISE)):
+    """From (x, y): which part of a bar is the picture's variance, which the noise's."""
+    parts = (("variance of the picture", SIGNAL, 2.2), ("of the noise", NOISE, 0))
+    for words, colour, wide in parts:
         axes.add_patch(Rectangle((x, y), 0.14, 0.14, color=colour, linewidth=0))
-        axes.text(x + 0.22, y + 0.06, word, size=SMALL, va="center")
-        x += 1.0
+        axes.text(x + 0.22, y + 0.06, words, size=SMALL, va="center")
+        x += wide
 
 
 # --- Pictures ---------------------------------------------------------------
@@ -160,8 +180,8 @@ def walk(diffusion, steps, sampler="ddim"):
     """
     seeds = [NOISE_SEED]
     noise = draw_noise(seeds, diffusion.image_size[0])
-    predict, schedule = predictor(diffusion), diffusion.alphas_cumprod
-    walked = sample(predict, noise, schedule, steps, sampler, seeds)
+    predict = predictor(diffusion, labels_for(diffusion.model, "any", seeds))
+    walked = sample(predict, noise, diffusion.alphas_cumprod, steps, sampler, seeds)
     *states, (_, picture, _) = ((t, x_t[0], x_0[0]) for t, x_t, x_0 in walked)
     return states, visible(picture)
 

@@ -1,7 +1,9 @@
-"""What the embedded model learnt from: four drawn textiles of each family."""
+"""The eight families of cloth that the lesson learns from, four drawings of each."""
+
+import torch
 
 from ddpm.dataset import textiles
-from visuals.style import MARGIN, cloth, save, sheet, tile, visible
+from visuals.style import MARGIN, save, sheet, tile
 
 SIDE = 2 / 3  # inches
 PITCH = 1.7
@@ -15,5 +17,6 @@ def draw():
         for i in range(4):
             row, column = divmod(i, 2)
             x, y = left + (SIDE + 0.04) * column, top - SIDE - (SIDE + 0.04) * row
-            tile(axes, x, y, SIDE, visible(cloth(k + 8 * (i + 9))))
+            cloth = torch.from_numpy(textiles.pattern(k + 8 * (i + 9)))  # (64, 64, 3)
+            tile(axes, x, y, SIDE, cloth.permute(2, 0, 1) / 255)
     save(figure, __file__)

@@ -22,10 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.command_line import run, script_parser
@@ -33,6 +30,15 @@ from ddpm.files import UserError, replacing
 from ddpm.pictures import save_gif, slerp, upscale
 from ddpm.sampling import denoise, draw_noise, predictor, sample
 from ddpm.steering import ANY, evenly_changing, labels_for
+
+try:
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as error:
+    raise UserError(
+        f"This needs {error.name}: pip install -r docs/live/requirements.txt."
+    ) from None
 
 LIVE = Path(__file__).resolve().parent
 STATIC = LIVE.parent / "_static" / "live"

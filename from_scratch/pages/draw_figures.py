@@ -80,7 +80,9 @@ def short_chain():
         (title, *content), distances = panel("moons", x, "generated")
         measured["rescaled" if rescaled else "unscaled"] = distances
         distances["alpha_bar"] = last
-        plots.cloud(row[0], end, colours, f"forward ends here\nsignal {last:.1%}")
+        plots.cloud(
+            row[0], end, colours, f"forward ends here\n{plots.alpha_bar_is(last)}"
+        )
         plots.cloud(row[1], noise(), plots.GREY, "sampling\nbegins here")
         plots.cloud(row[2], *content, title)
         plots.two_histograms(row[3], x_0[:, 0], x[:, 0], 40)

@@ -185,16 +185,16 @@ def guidance_weights():
 
 
 def schedules():
-    """At what signal a digit is decided, and how many timesteps lie there."""
-    (signals, shares), rows = solution_schedules.solve()
-    low, high = solution_schedules.decisive(signals, shares)
+    """At what alpha_bar a digit is decided, and how many timesteps lie there."""
+    (levels, shares), rows = solution_schedules.solve()
+    low, high = solution_schedules.decisive(levels, shares)
     figure = Figure((plots.WIDTH, 2.9), dpi=140, layout="constrained")
     left, right = figure.subplots(1, 2)
     left.axvspan(low, high, color=plots.PARTS[4], alpha=0.3, lw=0)
-    left.plot(signals, shares, color=plots.INK, lw=2)
+    left.plot(levels, shares, color=plots.INK, lw=2)
     left.text((low + high) / 2, 0.06, "decided here", ha="center", fontsize=10)
     left.set_ylim(0, 1.02)
-    plots.curves(left, "digits that can still be read", "signal")
+    plots.curves(left, "digits that can still be read", r"$\bar\alpha_t$")
     start = torch.zeros(len(rows))
     colours = {"detail": plots.PALE, "decisive": plots.PARTS[4], "noise": plots.GREY}
     for part, colour in colours.items():

@@ -27,7 +27,7 @@ INK, GREY, PALE = "#333333", "#B0B0B0", "#DADADA"
 RULE = 0.9  # grey between pictures
 SIDE = 2.9  # panels show -SIDE to SIDE: 99 % of 2-D noise
 WIDTH = 8  # inches: 1120 pixels, sharp at the 700 of a page
-SIGNALS = (1.0, 0.9, 0.5, 0.1, 0.0)  # alpha_bar at which a process is shown
+LEVELS = (1.0, 0.9, 0.5, 0.1, 0.0)  # alpha_bar at which a process is shown
 
 
 # --- Colours and files ------------------------------------------------------
@@ -143,10 +143,10 @@ def draw_clouds(rows, labels=None, title=0.25):
     return figure
 
 
-def timesteps_of(schedule, signals=SIGNALS):
-    """The timestep t at which alpha_bar is nearest to each of `signals`; -1 for 1."""
+def timesteps_of(schedule, levels=LEVELS):
+    """The timestep t at which alpha_bar is nearest to each of `levels`; -1 for 1."""
     alpha_bar = schedule.alpha_bar
-    return [-1 if a == 1 else int((alpha_bar - a).abs().argmin()) for a in signals]
+    return [-1 if a == 1 else int((alpha_bar - a).abs().argmin()) for a in levels]
 
 
 def state_at(states, t):
@@ -155,7 +155,12 @@ def state_at(states, t):
 
 
 def name_of(schedule, t, end="data"):
-    return f"t = {t}\nsignal {schedule.alpha_bar_at(t):.0%}" if t >= 0 else end
+    """Two lines, "t = 258" and its alpha_bar; of t = -1, `end`."""
+    return f"t = {t}\n{alpha_bar_is(schedule.alpha_bar_at(t))}" if t >= 0 else end
+
+
+def alpha_bar_is(value):
+    return rf"$\bar\alpha_t$ = {value:.2f}"
 
 
 # --- The pictures of a run --------------------------------------------------
@@ -167,8 +172,8 @@ def draw_schedules(schedules, chosen):
     axes = figure.subplots(1, 3)
     titles = [
         r"noise added at t: $\beta_t$",
-        r"signal left at t: $\bar\alpha_t$",
-        r"signal to noise: $\bar\alpha_t / (1 - \bar\alpha_t)$",
+        r"alpha-bar: $\bar\alpha_t$",
+        r"to noise: $\bar\alpha_t / (1 - \bar\alpha_t)$",
     ]
     for (name, schedule), colour in zip(schedules.items(), PARTS, strict=False):
         style = {"color": colour, "label": name, "lw": 2.6 if name == chosen else 1.2}
@@ -250,9 +255,9 @@ def draw_reverse(schedule, eps_theta, states, colours):
 
 
 def evenly(schedule, states, count):
-    """About `count` of `states`, evenly spaced in the signal's amplitude."""
-    signals = torch.linspace(0, 1, count, dtype=torch.float64).square().tolist()
-    times = [state_at(states, t)[0] for t in timesteps_of(schedule, signals)]
+    """About `count` of `states`, evenly spaced in the factor on the data."""
+    levels = torch.linspace(0, 1, count, dtype=torch.float64).square().tolist()
+    times = [state_at(states, t)[0] for t in timesteps_of(schedule, levels)]
     chosen = dict.fromkeys(times)  # each once, in order
     return [state for state in states if state[0] in chosen]
 
@@ -352,9 +357,9 @@ def _room(texts, inches):
     return 0.06 + inches * max(map(len, lines))
 
 
-def picture_strip(schedule, signals=(1.0, 0.95, 0.8, 0.5, 0.2, 0.05, 0.0)):
+def picture_strip(schedule, levels=(1.0, 0.95, 0.8, 0.5, 0.2, 0.05, 0.0)):
     """Timesteps at which a process is shown, and the titles of their columns."""
-    times = timesteps_of(schedule, signals)
+    times = timesteps_of(schedule, levels)
     return times, [name_of(schedule, t, "data\n") for t in times]
 
 

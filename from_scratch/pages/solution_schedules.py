@@ -2,7 +2,7 @@
 
     python -m from_scratch.pages.solution_schedules
 
-For three schedules: when is half of the signal gone, where do the timesteps lie, and
+For three schedules: when is alpha-bar down to a half, where do the timesteps lie, and
 how good is a model after the same training? About five minutes, most of them training.
 """
 
@@ -45,26 +45,26 @@ def legibility(guide, schedule, x_0, y, every=20):
     """
     x_0, y = x_0.repeat(4, 1, 1, 1), y.repeat(4)
     eps = noise(len(x_0), x_0)
-    signals, shares = [], []
+    levels, shares = [], []
     for t in range(0, schedule.T, every):
         x_t = q_sample(schedule, x_0, torch.full((len(x_0),), t), eps)
-        signals.append(schedule.alpha_bar_at(t))
+        levels.append(schedule.alpha_bar_at(t))
         shares.append(accuracy(guide, x_t, y, t))
-    return signals, shares
+    return levels, shares
 
 
-def decisive(signals, shares):
+def decisive(levels, shares):
     """The alpha_bar between which it is decided what a picture will show: two numbers.
 
     Below the first fewer than LOW can be read, above the second at least HIGH.
     """
-    low = min(a for a, share in zip(signals, shares, strict=True) if share >= LOW)
-    high = max(a for a, share in zip(signals, shares, strict=True) if share < HIGH)
+    low = min(a for a, share in zip(levels, shares, strict=True) if share >= LOW)
+    high = max(a for a, share in zip(levels, shares, strict=True) if share < HIGH)
     return low, high
 
 
 def where_timesteps_lie(schedule, low, high):
-    """The t at which half of the signal is gone, and the shares of the T timesteps."""
+    """The t at which alpha_bar is a half, and the shares of the T timesteps."""
     alpha_bar = schedule.alpha_bar
     return {
         "half gone at t": plots.timesteps_of(schedule, [0.5])[0],
@@ -97,7 +97,7 @@ def solve(epochs=EPOCHS):
     held_out = pictures("digits", train=False)
     legible = legibility(guide, schedules["cosine"], *held_out)
     low, high = decisive(*legible)
-    print(f"The digit is decided between {low:.0%} and {high:.0%} of signal.")
+    print(f"The digit is decided at an alpha-bar of {low:.2f} to {high:.2f}.")
     rows = {}
     for name, schedule in schedules.items():
         where = where_timesteps_lie(schedule, low, high)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from checks import student_code
 from checks.__main__ import main
 from checks.folder import EXERCISE_2, GOALS
 from checks.judge import judge
-from checks.student_code import RESULT, read_result
+from checks.student_code import MORPH, RESULT, SAMPLER, read_result, run_student
 from checks.student_files import NotDone, constants_of, looks
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
@@ -25,11 +26,24 @@ from ddpm.pictures import save_gif, upscale
 SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
 VALUES = "np.linspace(0, 1, num_frames)"
 LERP = "(1 - t) * noise_a + t * noise_b"
+SAMPLER_SOURCE = (ROOT / "exercise3_sampler.py").read_text("utf-8")
+SAMPLER_LINES = {
+    "x_t": "alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps",
+    "x_0": "(x_t - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()",
+    "x_next": "mix(x_0, eps, alpha_bar_next)",
+}
 
 
 def filled(values=VALUES, blended=LERP, header=""):
     text = SOURCE.replace("    values = ...", f"    values = {values}")
     return header + text.replace("    blended = ...", f"    blended = {blended}")
+
+
+def sampler(header="", **lines):
+    text = SAMPLER_SOURCE
+    for name, line in (SAMPLER_LINES | lines).items():
+        text = text.replace(f"    {name} = ...", f"    {name} = {line}")
+    return header + text
 
 
 def cloths(count):
@@ -48,11 +62,12 @@ def finished(tmp_path_factory):
     """A folder in which all is done, the grid drawn by Exercise 1 itself."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        stub = torch.nn.Module()
-        stub.image_size = (64, 64)
+        stub = SimpleNamespace(image_size=(64, 64), model=SimpleNamespace(families=()))
         patch.setattr(exercise1_generate, "load_diffusion", lambda *_: stub)
         patch.setattr(
-            exercise1_generate, "denoise", lambda _, noise, *__: cloths(len(noise))
+            exercise1_generate,
+            "denoise",
+            lambda _, noise, *__, **___: cloths(len(noise)),
         )
         patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
         exercise1_generate.main(["--out", str(folder)])
@@ -65,6 +80,8 @@ def finished(tmp_path_factory):
     (folder / "exercise2_explore.py").write_text(text, "utf-8")
     (folder / "exercise3_morph.py").write_text(filled(), "utf-8")
     morph(folder / "my_morph.gif")
+    (folder / "exercise3_sampler.py").write_text(sampler(), "utf-8")
+    shutil.copy(ROOT / "visuals/exercise2_seeds.png", folder / "exercise3_sampler.png")
     return folder
 
 
@@ -79,6 +96,7 @@ def unchecked(monkeypatch):
     """Without running Exercise 3: what a right one would give."""
     found = {"todo_1": "", "todo_2": "", "path": "lerp", "morph": ""}
     found |= {"frames": 20, "seconds": 2.5}
+    found |= dict.fromkeys(("mix", "estimate", "step", "picture"), "")
     monkeypatch.setattr(checks_folder, "run_student", lambda path: found)
     return found
 
@@ -102,12 +120,14 @@ def test_a_finished_folder_is_done(finished, capsys):
     with pytest.raises(SystemExit) as caught:
         main([str(finished)])
     out = capsys.readouterr().out
-    assert caught.value.code == 0 and "10 of 10 done." in out and "OPEN" not in out
+    assert caught.value.code == 0 and "14 of 14 done." in out and "OPEN" not in out
     for sentence in (
         "5 patterns, others than the README's",
         "Explored SAMPLING_STEPS = 5.",
         "TODO 2: It is lerp.",
         "my_morph.gif: 20 frames in 2.5 s.",
+        "step: It is a step of DDIM.",
+        "exercise3_sampler.png: Cloth, drawn by these three lines.",
     ):
         assert sentence in out
 
@@ -122,6 +142,7 @@ def test_a_fresh_clone_is_open_and_says_what_to_run(tmp_path, capsys):
     assert "All values are the lesson's" in found["CONFIG"][1]
     assert re.match(r"TODO 1 .*line \d+\) is still open", found["TODO 1"][1])
     assert re.match(r"TODO 2 .*line \d+\) is still open", found["TODO 2"][1])
+    assert "exercise3_sampler.py is missing: take" in found["mix"][1]
 
 
 def test_the_readmes_grid_is_recognised(student, unchecked, capsys):
@@ -197,6 +218,9 @@ def still(folder):
         (replace_by_link, "my_morph.gif", "is a link"),
         (replace_by_pipe, "my_morph.gif", "is missing"),
         (still, "my_morph.gif", "does not move"),
+        (cut_short("exercise3_sampler.png"), "exercise3_sampler.png", "cannot be read"),
+        (lambda f: (f / "exercise3_sampler.png").unlink(), "exercise3_sampler.png", "run exercise3_sampler.py"),
+        (lambda f: Image.new("RGB", (99, 99)).save(f / "exercise3_sampler.png"), "exercise3_sampler.png", "shows nothing"),
         (lambda f: morph(f / "my_morph.gif", 12), "my_morph.gif", "12 frames in 1.50 s, by CONFIG.*20 in 2.50 s"),
         (lambda f: morph(f / "my_morph.gif", 20, 10), "my_morph.gif", "in 2.00 s, by CONFIG"),
     ],
@@ -233,10 +257,10 @@ def test_looks_at_textiles(seeds, word):
 
 @pytest.fixture
 def trying(tmp_path):
-    """Judge a text as exercise3_morph.py, in this process."""
+    """Judge a text as a script of Exercise 3, in this process."""
 
-    def run(text):
-        path, home = tmp_path / "exercise3_morph.py", tmp_path / "home"
+    def run(text, name="exercise3_morph.py"):
+        path, home = tmp_path / name, tmp_path / "home"
         home.mkdir()
         path.write_text(text, "utf-8")
         found = judge(path, home)
@@ -303,6 +327,30 @@ def test_wrong_code_gets_a_sentence(trying, text, todo_1, todo_2):
     assert all(s.isprintable() and len(s) < 310 for s in map(str, found.values()))
 
 
+SAMPLER_RIGHT = dict.fromkeys(("mix", "estimate", "step", "picture"), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaints"),
+    [
+        (sampler(), {}),
+        (sampler(x_next="alpha_bar_next**0.5 * x_0 + (1 - alpha_bar_next) ** 0.5 * eps"), {}),
+        (SAMPLER_SOURCE, dict.fromkeys(SAMPLER_RIGHT, r"^TODO \d .*line \d+\) is still open")),
+        (sampler(x_0="..."), {"estimate": "TODO 2 .*still open", "picture": "TODO 2"}),
+        (sampler(x_next="mix(x_0, eps, alpha_bar)"), {"step": "TODO 3 .*stays at t", "picture": "TODO 3"}),
+        (sampler().replace("def step(", "def stride("), {"step": "step is missing", "picture": "NameError"}),
+        (sampler().replace("    draw([", "    ([", 1), {"picture": "saves no exercise3_sampler.png"}),
+        (sampler("raise ValueError('no')\n"), dict.fromkeys(SAMPLER_RIGHT, "stops with ValueError: no")),
+        (sampler().replace("figure.savefig(temporary)", "return"), {"picture": "Cannot write .*exercise3_sampler.png"}),
+    ],
+)  # fmt: skip
+def test_each_line_of_the_sampler_is_judged(trying, text, complaints):
+    found = trying(text, "exercise3_sampler.py")
+    assert found.keys() == SAMPLER_RIGHT.keys()
+    for name, sentence in (SAMPLER_RIGHT | complaints).items():
+        assert re.search(sentence or "^$", found[name])
+
+
 NOSY = """
 import os, sys
 assert "GRADERS_SECRET" not in os.environ and "PYTHONPATH" not in os.environ
@@ -320,17 +368,17 @@ print("x" * 10**8); sys.stderr.write("x" * 10**8)
 def test_a_result_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "result").write_text(text, "utf-8", "surrogateescape")
     with pytest.raises(NotDone, match="Your code ended Python"):
-        read_result(tmp_path / "result", tmp_path / "no_watchdog")
+        read_result(tmp_path / "result", tmp_path / "no_watchdog", RESULT[MORPH])
 
 
 def test_a_result_is_made_of_the_types_it_should_have(tmp_path):
     good = {"todo_1": 5, "todo_2": None, "path": [], "morph": "", "frames": "7"}
     (tmp_path / "result").write_text(json.dumps(good | {"seconds": 2, "more": "x"}))
-    found = read_result(tmp_path / "result", tmp_path / "no_watchdog")
-    assert {name: type(value) for name, value in found.items()} == RESULT
+    found = read_result(tmp_path / "result", tmp_path / "no_watchdog", RESULT[MORPH])
+    assert {name: type(value) for name, value in found.items()} == RESULT[MORPH]
     (tmp_path / "result").write_text(json.dumps(good | {"seconds": "long"}))
     with pytest.raises(NotDone):
-        read_result(tmp_path / "result", tmp_path / "no_watchdog")
+        read_result(tmp_path / "result", tmp_path / "no_watchdog", RESULT[MORPH])
 
 
 @pytest.fixture
@@ -358,6 +406,11 @@ def a_class(finished, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
 def test_a_class(a_class, tmp_path, monkeypatch, capsys):
+    def run(path):  # one sampler is enough: processes are slow to start
+        right = path.name == SAMPLER and "Ada" not in str(path)
+        return SAMPLER_RIGHT if right else run_student(path)
+
+    monkeypatch.setattr(checks_folder, "run_student", run)
     monkeypatch.setattr(student_code, "TIME_LIMIT", 3)
     monkeypatch.setenv("GRADERS_SECRET", "42")
     with pytest.raises(SystemExit) as caught:
@@ -385,7 +438,7 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
     assert "Ada &amp; &lt;b&gt;Bo" in page and "<b>Bo" not in page
     most = "Most often open: TODO 1 (4), my_morph.gif (4), TODO 2 (3)."
     assert f"1 of 5 have done all. {most}" in page
-    assert "no sandbox" in page
+    assert "no sandbox" in page and "<th>3b Sampler" in page
     assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
     assert page.count('src="data:image/webp') == 3  # latin and nobody have none
     with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm.dataset import COUNT, SHA256, draw_textiles, load_folder, textiles
+from ddpm.dataset import COUNT, draw_textiles, load_folder, stamp, textiles
 from ddpm.files import UserError
+
+# SHA-256 of the pixels of the lesson's 1,059 cloths, in order of their seeds.
+SHA256 = "bd867b3d594c2810d44d84eab5700aeb52e03841ccb181f97cff66be81cc8bce"
 
 
 def test_lesson_set_is_the_recorded_one(tmp_path):
@@ -38,6 +41,37 @@ def test_textiles_are_drawn_once_and_wholly(tmp_path, monkeypatch):
     assert len(list(folder.glob("*.png"))) == 10
     monkeypatch.setattr(textiles, "pattern", interrupted)
     assert draw_textiles(10, data=tmp_path) == folder
+
+
+def test_other_textiles_lie_in_another_folder(tmp_path, monkeypatch):
+    before = draw_textiles(2, data=tmp_path)
+    other = tmp_path / "other.py"
+    other.write_text("# draws otherwise")
+    monkeypatch.setattr(textiles, "__file__", str(other))
+    assert draw_textiles(2, data=tmp_path) != before
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_taken(tmp_path, monkeypatch):
+    folder = tmp_path / f"textiles_{stamp(textiles)}_2"
+    draw = textiles.pattern
+
+    def slow(seed):
+        folder.mkdir(exist_ok=True)
+        (folder / "of_the_other.png").touch()
+        return draw(seed)
+
+    monkeypatch.setattr(textiles, "pattern", slow)
+    assert draw_textiles(2, data=tmp_path) == folder
+    assert [path.name for path in tmp_path.rglob("*")] == [
+        folder.name,
+        "of_the_other.png",
+    ]
+
+
+def test_data_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(UserError, match=r"Cannot draw .*data.*: "):
+        draw_textiles(2, data=tmp_path / "data")
 
 
 def test_no_two_textiles_are_alike():

@@ -23,6 +23,7 @@ class GaussianFamilies(torch.nn.Module):
     """
 
     families, channels, out_dim, self_condition = NAMES, 3, 3, False
+    guidance = "two passes"
 
     def __init__(self, alpha_bar):
         super().__init__()
@@ -67,6 +68,17 @@ def test_guidance_by_one_asks_once_and_by_zero_forgets_the_name(torus):
     for weight, asked in ((1, label), (0, torus.model.one_hot([None, None]))):
         ours = guided(torus, label, weight)(x, 700)
         torch.testing.assert_close(ours, predictor(torus, asked)(x, 700))
+
+
+def test_a_network_that_was_taught_guidance_sees_a_larger_label(torus):
+    lit(torus)
+    x, label = draw_noise([1, 2], 16), torus.model.one_hot(["kente", "kuba"])
+    torus.model.guidance = "one pass"
+    ours = guided(torus, label, 3)(x, 700)
+    torch.testing.assert_close(ours, predictor(torus, 3 * label)(x, 700))
+    beyond = guided(torus, label, 5)(x, 700)  # what it was not taught: two passes
+    torus.model.guidance = "two passes"
+    torch.testing.assert_close(beyond, guided(torus, label, 5)(x, 700))
 
 
 def test_guided_noise_and_picture_belong_together(torus):

@@ -1,7 +1,7 @@
 import os
 import random
 import signal
-import subprocess
+import socket
 import sys
 from dataclasses import replace
 
@@ -11,12 +11,14 @@ from accelerate.state import AcceleratorState
 from conftest import TINY
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
+from torch.multiprocessing import start_processes
 
 from ddpm import training
 from ddpm.checkpoints import load_diffusion
 from ddpm.dataset import load_folder
-from ddpm.files import ROOT, UserError
+from ddpm.files import UserError
 from ddpm.network import build
+from ddpm.sampling import denoise
 from ddpm.training import Preset, draw_batch, learning_rate
 
 PRESET = Preset(
@@ -34,14 +36,29 @@ PRESET = Preset(
 )
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """A folder to train in, with 13 small pictures."""
-    (tmp_path / "pictures").mkdir()
+def with_pictures(folder):
+    """`folder`, with 13 small pictures to train on."""
+    (folder / "pictures").mkdir()
     for i in range(13):
         image = Image.new("RGB", (16, 16), (20 * i, 255 - 20 * i, 90))
-        image.save(tmp_path / "pictures" / f"{i:02d}.png")
-    return tmp_path
+        image.save(folder / "pictures" / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A folder to train in."""
+    return with_pictures(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def hasty_pictures(monkeypatch):
+    """The pictures of milestones in 2 steps: what they look like is not the matter."""
+
+    def hasty(diffusion, noise, steps, sampler):
+        return denoise(diffusion, noise, 2, sampler)
+
+    monkeypatch.setattr(training, "denoise", hasty)
 
 
 def train(lab, out, preset=PRESET, **more):
@@ -112,7 +129,7 @@ def test_ema_is_the_average_it_claims_to_be(lab):
 
 
 def test_training_lowers_the_loss(lab):
-    train(lab, "run", replace(PRESET, steps=120, save_every=40, learning_rate=5e-3))
+    train(lab, "run", replace(PRESET, steps=60, save_every=20, learning_rate=5e-3))
     text = (lab / "run" / "training_results" / "loss.csv").read_text().split()[1:]
     losses = [float(line.split(",")[1]) for line in text]
     assert losses[-1] < 0.9 * losses[0]
@@ -238,6 +255,35 @@ def test_a_new_run_can_begin_with_given_weights(lab):
         assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
 
 
+@pytest.mark.parametrize("name", ["first.pt", "nowhere.pt"])
+def test_given_weights_do_not_take_the_place_of_a_run_that_lies_there(name, lab):
+    train(lab, "run", steps=2)
+    before = {path: path.stat().st_mtime_ns for path in (lab / "run").rglob("*")}
+    with pytest.raises(UserError, match=r"one lies in .* add --fresh .*\.pt\."):
+        train(lab, "run", start=lab / name)
+    after = {path: path.stat().st_mtime_ns for path in (lab / "run").rglob("*")}
+    assert after == before
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_that_is_there_already_says_so(steps, lab, capsys):
+    train(lab, "run", steps=2)
+    with pytest.raises(
+        UserError, match=r"at step 2 already: nothing to do\. Give a lar"
+    ):
+        train(lab, "run", steps=steps)
+
+
+def test_a_run_killed_before_it_wrote_its_result_writes_it_the_next_time(lab):
+    train(lab, "run")
+    result = lab / "run" / "models" / "ddpm_african_fabrics.pt"
+    before = result.read_bytes()
+    result.unlink()
+    with pytest.raises(UserError, match="at step 6 already"):
+        train(lab, "run")
+    assert result.read_bytes() == before
+
+
 def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
     """The first loss of a run, computed again from the equations."""
     train(lab, "run", steps=1)
@@ -266,6 +312,9 @@ def call_counter(counts, at=None):
     return count
 
 
+LONGER = replace(PRESET, steps=40, save_every=4)
+
+
 def train_until_killed(lab, steps, calls):
     """Train on for some steps, then for some calls of whatever functions."""
     draw, drawn = training.draw_batch, []
@@ -278,7 +327,7 @@ def train_until_killed(lab, steps, calls):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "draw_batch", counting)
-        train(lab, "killed", replace(PRESET, steps=40))
+        train(lab, "killed", LONGER)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
@@ -286,14 +335,14 @@ def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab):
     """Moments are counted in calls, so that no machine is too fast or too slow."""
     counts = [0]
     sys.setprofile(call_counter(counts))
-    train(lab, "whole", replace(PRESET, steps=40))
+    train(lab, "whole", LONGER)
     sys.setprofile(None)
     results = lab / "killed" / "training_results"
     moments = random.Random(0)
     progress = []
     for _ in range(10):
         steps = moments.randint(1, 5)
-        calls = moments.randint(1, counts[0] // 20)  # as many as two steps take
+        calls = moments.randint(1, counts[0] // 10)  # as many as four steps take
         child = os.fork()
         if child == 0:
             train_until_killed(lab, steps, calls)
@@ -306,50 +355,38 @@ def test_killed_at_ten_random_moments_it_ends_as_if_it_had_not_been(lab):
             elif path.suffix == ".png" and not path.name.startswith("."):
                 Image.open(path).load()
     assert len(set(progress)) > 3
-    train(lab, "killed", replace(PRESET, steps=40))
+    train(lab, "killed", LONGER)
     a, b = (
-        weights(lab / run / "training_results" / "model-20.pt")
+        weights(lab / run / "training_results" / "model-10.pt")
         for run in ("whole", "killed")
     )
     assert_same_weights(a, b)
     assert a["losses"] == b["losses"]
 
 
-LAUNCHED = """
-from pathlib import Path
-import torch
-from ddpm import training
-import test_training
+def train_as(rank, lab, processes, port):
+    """Train in a process that finds what `accelerate launch` tells those it starts."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    train(lab, f"run{processes}")
 
-torch.set_num_threads(1)
-training.precision = lambda device: "no"
-lab, out = Path({lab!r}), Path({out!r})
-training.train(test_training.PRESET, out, lab / "pictures", device="cpu", enough=6)
-"""
 
-
-def test_two_processes_train_as_one(lab):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes")
+def test_two_processes_train_as_one(lab, capfd, monkeypatch):
+    monkeypatch.setattr(training, "precision", lambda device: "no")
     for processes in (1, 2):
-        text = LAUNCHED.format(lab=str(lab), out=str(lab / f"run{processes}"))
-        (lab / "launched.py").write_text(text)
-        launch = (
-            "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no "
-            f"--dynamo_backend no --num_processes {processes} launched.py"
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        start_processes(
+            train_as, (lab, processes, port), processes, start_method="fork"
         )
-        result = subprocess.run(
-            [sys.executable, *launch.split()],
-            capture_output=True,
-            text=True,
-            env=os.environ
-            | {
-                "PYTHONPATH": os.pathsep.join(
-                    map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "ddpm"))
-                ),
-                "OMP_NUM_THREADS": "1",
-            },
-        )
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.count("Found 13 images") == 1  # one process speaks
+        assert capfd.readouterr().out.count("Found 13 images") == 1  # one speaks
     one, two = (
         weights(lab / f"run{n}" / "training_results" / "model-3.pt") for n in (1, 2)
     )
@@ -436,20 +473,26 @@ CHANGED = {
 }
 
 
+def left(folder):
+    """What a run leaves behind: sizes of its pictures, averaged weights."""
+    pictures = {p.name: Image.open(p).size for p in folder.rglob("sample-*.png")}
+    newest = max(folder.rglob("model-*.pt"), key=lambda p: weights(p)["step"])
+    return pictures, weights(newest)["ema"]["ema_model.model.init_conv.weight"]
+
+
+@pytest.fixture(scope="module")
+def left_as_it_is(tmp_path_factory):
+    """What a run with the preset as it is leaves behind."""
+    lab = with_pictures(tmp_path_factory.mktemp("plain"))
+    train(lab, "run")
+    return left(lab / "run")
+
+
 @pytest.mark.parametrize("knob", CHANGED)
-def test_every_knob_of_a_preset_is_read(knob, lab):
+def test_every_knob_of_a_preset_is_read(knob, lab, left_as_it_is):
     """Each changes what a run leaves behind."""
-    train(lab, "plain")
     train(lab, "turned", replace(PRESET, **{knob: CHANGED[knob]}))
-    plain, turned = (lab / run / "training_results" for run in ("plain", "turned"))
-
-    def left(folder):
-        pictures = {p.name: Image.open(p).size for p in folder.glob("sample-*.png")}
-        newest = max(folder.glob("model-*.pt"), key=lambda p: weights(p)["step"])
-        ema = weights(newest)["ema"]["ema_model.model.init_conv.weight"]
-        return pictures, ema
-
-    (pictures, ema), (other_pictures, other_ema) = left(plain), left(turned)
+    (pictures, ema), (other_pictures, other_ema) = left_as_it_is, left(lab / "turned")
     assert pictures != other_pictures or not torch.equal(ema, other_ema)
 
 

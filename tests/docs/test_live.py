@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import importlib
 import json
 import re
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.files import ROOT
+from ddpm.files import ROOT, UserError
 from ddpm.pictures import slerp, to_uint8
 from ddpm.sampling import denoise, draw_noise, predictor, sample, timestep_pairs
 from ddpm.steering import family_of, labels_for
@@ -42,6 +43,13 @@ MANIFEST = unpacked("manifest.js")
 ASKED = pytest.mark.skipif(
     not MANIFEST.get("families"), reason="the embedded weights know no families"
 )
+
+
+def test_packing_without_its_packages_says_which_command_installs_them(monkeypatch):
+    for name in ("onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=r"needs onnx: pip install -r docs/live/requ"):
+        importlib.import_module("docs.live.build")
 
 
 # --- The packed files -------------------------------------------------------

@@ -58,6 +58,7 @@ def browser():
 def visit(browser, site):
     """Open a page of the site from disk; returns it with lists of what went wrong."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)  # a busy machine takes its time
     page = context.new_page()
     troubles = []
     page.on("console", lambda m: m.type == "error" and troubles.append(m.text))
@@ -123,11 +124,77 @@ def test_nothing_is_wider_than_the_screen(visit, name, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_no_formula_is_cut_on_a_phone(visit, name):
+    page, _ = visit(name)
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cut = """divs => divs.filter(d => d.scrollWidth > d.clientWidth + 1)
+        .map(d => d.getAttribute('aria-label') ?? d.textContent)"""
+    assert page.locator("div.math").evaluate_all(cut) == []
+
+
+def test_dark_theme_leaves_pictures_alone_and_all_wait_until_they_are_seen(visit):
+    page, _ = visit("README.html")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_selector("html[data-theme=dark]")
+    images = page.locator("main img")
+    filters = images.evaluate_all("all => all.map(i => getComputedStyle(i).filter)")
+    assert set(filters) == {"none"}
+    assert set(images.evaluate_all("all => all.map(i => i.loading)")) == {"lazy"}
+
+
+def test_animations_stop_at_a_click_and_for_those_who_want_less_motion(visit):
+    page, troubles = visit("README.html")
+    films = page.locator("main img[src$='.gif']")
+    count = films.count()
+    assert count == 4
+    film, button = films.first, page.locator(".film-button").first
+    film.click()
+    still = page.locator("main img[src$='.still.png']")
+    still.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "i => i.complete && i.naturalWidth", arg=still.element_handle()
+    )
+    assert (still.count(), button.text_content()) == (1, "Play")
+    assert page.url.endswith("README.html")  # the figure is a link, too
+    button.focus()
+    page.keyboard.press("Enter")
+    assert (still.count(), button.text_content()) == (0, "Stop")
+    page.emulate_media(reduced_motion="reduce")
+    page.reload()
+    assert (still.count(), films.count()) == (count, 0)
+    assert troubles == []
+
+
+def test_quiz_shows_sixteen_in_random_order_and_counts(visit):
+    page, troubles = visit("README.html")
+    cloth, text = page.locator(".quiz canvas"), page.locator(".quiz p")
+    cloth.wait_for()
+    orders = []
+    for answer in ("R", "d"):
+        page.locator(".quiz").focus()
+        seen = []
+        for i in range(16):
+            assert f"Cloth {i + 1} of 16" in text.text_content()
+            seen.append(cloth.screenshot())
+            page.keyboard.press(answer)
+        # Eight of them are right, whichever of the two one says throughout.
+        assert "You told 8 of 16 right" in text.text_content()
+        orders.append(seen)
+        page.get_by_role("button", name="Again").click()
+    assert len(set(orders[0])) == 16 and set(orders[0]) == set(orders[1])
+    assert orders[0] != orders[1]
+    page.get_by_role("button", name="Drawn").click()
+    assert text.text_content().split(":")[0] in ("Right", "Wrong")
+    assert troubles == []
+
+
 def test_lesson_has_formulas_dropdowns_and_downloads(visit):
     page, _ = visit("README.html")
     assert page.locator("mjx-container").count() > 10
     assert page.locator("details.sd-dropdown").count() > 10
-    for exercise in ("1_generate", "2_explore", "3_morph", "3_train"):
+    for exercise in ("1_generate", "2_explore", "3_morph", "3_sampler", "3_train"):
         assert page.locator(f'main a[href="exercise{exercise}.py"]').count()
 
 

@@ -27,16 +27,14 @@ def stated():
     """Fragments of the page, each with its numbers computed or as measured."""
     half = plots.timesteps_of(LINEAR, [0.5])[0]
     yield f"At the end :math:`\\bar\\alpha` is {LINEAR.alpha_bar[-1]:.5f}"
-    yield (
-        f"Half is gone at t = {half}, and at t = 500 only "
-        f"{LINEAR.alpha_bar[500]:.0%} is left".replace("%", " %")
-    )
+    at_500 = f"{LINEAR.alpha_bar[500]:.2f}"
+    yield f"It is 0.5 at t = {half}, and at t = 500 it is {at_500}:"
     left = MEASURED["short_chain"]["unscaled"]["alpha_bar"]
-    yield f"Fifty unscaled steps leave {left:.0%}".replace("%", " %")
+    yield f"Fifty unscaled steps leave {left:.2f}:"
     yield f"is {ratio('short_chain', 'unscaled'):.1f} times that of a real draw"
     yield f"T it is {ratio('short_chain', 'rescaled'):.1f} times"
     yield f"points are {ratio('no_time_embedding', 'blind to t'):.1f} times as far"
-    yield f"after t = 500, on less than {LINEAR.alpha_bar[500]:.0%}".replace("%", " %")
+    yield f"after t = 500, on an alpha-bar below {at_500}."
     losses = MEASURED["loss_by_timestep"]
     yield f"Its loss is {losses['the best possible']:.3f}"
     yield f"our network's is {losses['our network']:.3f}:"

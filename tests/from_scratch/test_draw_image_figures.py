@@ -39,6 +39,9 @@ def percent(share):
 def stated():
     """Fragments of the page, each with its numbers computed or as measured."""
     yield f"a model on {len(pictures('digits')[0]):,} handwritten digits of 8 x 8 pixels"
+    variance = pictures("digits")[0].var().item()
+    yield f"digits have a variance of {variance:.2f}, the noise has 1"
+    yield f"makes up {percent(variance / (variance + 1))} of the variance"
     ema = MEASURED["moving_average"]
     yield (
         f"falls from {ema['last step']['Frechet distance']:.2f} to "
@@ -72,9 +75,9 @@ def stated_in_the_exercises():
         row = MEASURED["schedules"]["schedules"][name]
         assert row["half gone at t"] == np.abs(alpha_bar.numpy() - 0.5).argmin()
     half = [MEASURED["schedules"]["schedules"][n]["half gone at t"] for n in SCHEDULES]
-    yield f"Half is gone at t = {half[0]} and t = {half[1]}."
+    yield f"#. At t = {half[0]} and t = {half[1]}."
     low, high = MEASURED["schedules"]["low"], MEASURED["schedules"]["high"]
-    yield f"Between {percent(low)} and {percent(high)} of signal"
+    yield f"#. Between {low:.2f} and {high:.2f}. With more"
     rows = MEASURED["schedules"]["schedules"]
     yield f"linear schedule spends {percent(rows['linear']['decisive'])} of its"
     yield f"cosine schedule spends {percent(rows['cosine']['decisive'])} there"

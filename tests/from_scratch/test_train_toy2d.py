@@ -56,6 +56,7 @@ GUIDED = ["--dataset", "s_curve", "--conditional", "--guidance-weight", "2.5"]
 FLAGS = [
     [*GUIDED, "--schedule", "cosine", "--sampler", "ddim", "--sampling-steps", "4"],
     ["--no-time-embedding", "--unscaled-betas", "--timesteps", "2"],
+    ["--width", "8", "--depth", "1", "--activation", "relu", "--last-beta", "0.005"],
 ]
 
 
@@ -103,6 +104,10 @@ BAD = {
     "--conditional --guidance-weight nan": "nan is not a number from 0 to 20",
     "--guidance-weight 2": "--guidance-weight: allowed only with --conditional",
     "--unscaled-betas --schedule cosine": "allowed only with --schedule linear",
+    "--last-beta 0.1 --schedule cosine": "allowed only with --schedule linear",
+    "--first-beta 0": "0 is not a number from 1e-06 to 0.5",
+    "--width 0": "0 is not a whole number from 1 to 2000",
+    "--activation sine": "sine is none of gelu, relu, silu, tanh",
     "--out file/folder": "file/folder: Not a directory",
 }
 
@@ -125,3 +130,20 @@ def test_a_bad_config_gets_one_sentence(name, value, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         train_toy2d.main([])
     assert re.search(f"--{name.lower()}: {value} is n", capsys.readouterr().err)
+
+
+def test_knobs_of_network_and_betas_are_read(small, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        train_toy2d,
+        "draw_points_run",
+        lambda args, schedules, network, *_: seen.append((schedules, network)) or ["x"],
+    )
+    knobs = ["--width", "24", "--depth", "2", "--activation", "tanh"]
+    betas = ["--first-beta", "0.001", "--last-beta", "0.01", "--unscaled-betas"]
+    train_toy2d.main([*QUICK, *knobs, *betas])
+    ((schedules, network),) = seen
+    assert [layer.out_features for layer in network.layers] == [24, 24]
+    assert network.activation is torch.tanh
+    expected = torch.linspace(0.001, 0.01, 10, dtype=torch.float64)
+    torch.testing.assert_close(schedules["linear"].beta, expected)

@@ -12,6 +12,7 @@ from ddpm.checkpoints import load_diffusion, save_weights
 from ddpm.dataset import draw_textiles, textiles
 from ddpm.files import ROOT, UserError
 from ddpm.network import build
+from ddpm.sampling import denoise
 
 sys.path.append(str(ROOT / "models"))
 import refine_weights
@@ -88,6 +89,13 @@ def short_run(tiny, tmp_path, monkeypatch, steps):
     monkeypatch.setattr(refine_weights, "OUT", out)
     folder = draw_textiles(16, tmp_path)
     monkeypatch.setattr(refine_weights, "draw_textiles", lambda count: folder)
+    monkeypatch.setattr(
+        refine_weights,
+        "denoise",
+        lambda diffusion, noise, steps, *rest, **more: denoise(
+            diffusion, noise, 1, *rest, **more
+        ),
+    )
     save_weights(tiny, TINY, 7, tmp_path / "model.pt")
     arguments = ["--steps", str(steps), "--textiles", "16", "--device", "cpu"]
     refine_weights.main([str(tmp_path / "model.pt"), *arguments])

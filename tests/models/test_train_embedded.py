@@ -10,10 +10,12 @@ import pytest
 import torch
 from conftest import TINY
 
-from ddpm.checkpoints import load_diffusion, save_weights
+from ddpm import checkpoints
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, save_weights
 from ddpm.dataset import draw_all
 from ddpm.files import ROOT, UserError
 from ddpm.network import build
+from ddpm.sampling import denoise
 from ddpm.textiles import FAMILIES, pattern
 from models import short_runs, train_embedded
 from models.train_embedded import Settings, Training, batch_of, loss_of
@@ -124,7 +126,7 @@ def test_rate_warms_up_stays_and_falls_to_zero():
     for step in range(100):
         training.step = step
         rates.append(training.rate())
-    assert rates[:3] == [0.5, 1, 1] and rates[74] == 1
+    assert rates[:3] == [0.5, 1, 1] and rates[49] == rates[74] == 1
     np.testing.assert_allclose(rates[75:], np.linspace(1, 0.04, 25))
 
 
@@ -146,15 +148,22 @@ def test_errors_are_root_mean_squares_by_noise_level(monkeypatch, images):
     np.testing.assert_allclose(found, power, rtol=1e-3)
 
 
-def test_the_recipe_runs_stops_and_goes_on(tmp_path, monkeypatch, images):
-    monkeypatch.setattr(
-        train_embedded, "draw_all", lambda count, first=0, draw=None: images[:count]
-    )
-    monkeypatch.setattr(train_embedded, "HELD_OUT", 0)
+@pytest.fixture
+def recipe(monkeypatch, images):
+    """The recipe's train, on 16 textiles and without measuring."""
+
+    def draw(count, first=0, draw=None):
+        return images[:count]
+
+    monkeypatch.setattr(train_embedded, "draw_all", draw)
     monkeypatch.setattr(train_embedded, "errors", lambda ema: [0.1] * 5)
+    return train_embedded.train
+
+
+def test_the_recipe_runs_stops_and_goes_on(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(train_embedded, "SAVE_EVERY", 0)
-    train_embedded.train(dataclasses.replace(SMALL, pictures=12), tmp_path)
-    train_embedded.train(SMALL, tmp_path)
+    recipe(dataclasses.replace(SMALL, pictures=12), tmp_path)
+    recipe(SMALL, tmp_path)
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["pictures"]) for row in rows] == list(range(4, 44, 4))
     assert float(rows[0]["error at 0.02"]) == 0.1
@@ -172,11 +181,18 @@ def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
     monkeypatch.setattr(short_runs, "draw_all", lambda count, draw: images)
     monkeypatch.setattr(short_runs, "errors", lambda ema, draw: [0.1] * 5)
     monkeypatch.setattr(short_runs, "compile_for", lambda model, steps: None)
+    monkeypatch.setattr(
+        short_runs,
+        "denoise",
+        lambda diffusion, noise, steps, sampler, label: denoise(
+            diffusion, noise, 1, sampler, label=label
+        ),
+    )
     threads = torch.get_num_threads()
     short_runs.main(["tiny", "--minutes", "0"])
     torch.set_num_threads(threads)
     (row,) = csv.DictReader((tmp_path / "table.csv").open())
-    assert row["run"] == "tiny" and row["pictures"] == "12" and row["0.9"] == "0.1000"
+    assert row["run"] == "tiny" and row["pictures"] == "0" and row["0.9"] == "0.1000"
     assert (tmp_path / "outputs" / "short_runs" / "tiny.png").is_file()
 
 
@@ -199,9 +215,60 @@ def test_it_takes_over_what_fits(tmp_path):
     assert torch.count_nonzero(mine.model.time_mlp.rows.weight) == 0  # new
 
 
-def test_a_start_that_is_missing_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"none\.pt does not exist"):
-        Training(dataclasses.replace(SMALL, start=tmp_path / "none.pt"))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("config", CONFIG | {"padding": "zeros"}),
+        ("start", EMBEDDED_WEIGHTS),
+        ("optimizer", "Muon"),
+        ("spread", ((0, 0), (1, 1000))),
+    ],
+)
+def test_a_run_goes_on_with_its_own_settings_alone(name, value, recipe, tmp_path):
+    short = dataclasses.replace(SMALL, pictures=8)
+    recipe(short, tmp_path)
+    before = (tmp_path / "run.pt").read_bytes()
+    training = Training(short)
+    training.settings = dataclasses.replace(SMALL, **{name: value})
+    with pytest.raises(UserError, match=f"^This run has {name} = "):
+        training.load_state_dict(torch.load(tmp_path / "run.pt"))
+    assert (tmp_path / "run.pt").read_bytes() == before
+
+
+def test_a_run_may_become_longer_and_cool_down_otherwise(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    longer = {"pictures": 16, "cooldown": 0.1}
+    recipe(dataclasses.replace(SMALL, **longer), tmp_path)
+    assert torch.load(tmp_path / "run.pt")["step"] == 4
+
+
+def test_a_run_of_before_settings_were_kept_goes_on(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    state = torch.load(tmp_path / "run.pt")
+    del state["settings"], state["seconds"]
+    torch.save(state, tmp_path / "run.pt")
+    recipe(dataclasses.replace(SMALL, pictures=12, spread=((0, 0), (1, 9))), tmp_path)
+    assert torch.load(tmp_path / "run.pt")["step"] == 3
+
+
+def test_minutes_are_those_of_all_sittings(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    state = torch.load(tmp_path / "run.pt")
+    assert state["seconds"] > 0
+    torch.save(state | {"seconds": 600.0}, tmp_path / "run.pt")
+    recipe(dataclasses.replace(SMALL, pictures=12), tmp_path)
+    *_, last = csv.DictReader((tmp_path / "log.csv").open())
+    assert 10 <= float(last["minutes"]) < 11
+
+
+def test_a_missing_embedded_file_is_to_be_fetched_back(monkeypatch, tmp_path):
+    missing = tmp_path / "models" / "ddpm_fabrics_embedded.pt"
+    monkeypatch.setattr(checkpoints, "EMBEDDED_WEIGHTS", missing)
+    monkeypatch.setattr(checkpoints, "ROOT", tmp_path)
+    with pytest.raises(
+        UserError, match=r"git checkout models/ddpm_fabrics_embedded\.pt"
+    ):
+        Training(dataclasses.replace(SMALL, start=missing))
 
 
 def test_the_cards_table_is_that_of_the_short_runs():

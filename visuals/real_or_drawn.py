@@ -1,0 +1,27 @@
+"""Eight real textiles and eight that the model drew: the quiz cuts them out of here.
+
+docs/_static/quiz.js knows the layout: four columns, SIDE and PITCH in inches.
+"""
+
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from ddpm.dataset import HELD_OUT
+from ddpm.sampling import denoise, draw_noise
+from visuals.style import MARGIN, cloth, save, sheet, tile, visible
+
+COUNT = 8  # of each kind
+SEEDS = range(1000, 1000 + COUNT)  # of the noise; no choice was made
+SIDE = 4 / 3  # inches, 256 pixels
+PITCH = 1.625  # inches, 312 pixels
+BOTTOM = 0.25
+
+
+def draw():
+    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
+    real = [visible(cloth(HELD_OUT + seed)) for seed in SEEDS]
+    drawn = denoise(diffusion, draw_noise(SEEDS), 50, "dpmpp")
+    figure, axes = sheet(7.0, "Above, real textiles; below, drawn by the model")
+    for i, image in enumerate([*real, *drawn]):
+        row, column = divmod(i, 4)
+        x, y = MARGIN + PITCH * column, BOTTOM + PITCH * (3 - row)
+        tile(axes, x, y, SIDE, image)
+    save(figure, __file__)
