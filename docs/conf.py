@@ -78,7 +78,7 @@ def prepare_images(app, doctree, docname):
 
 def write_stills(app, error):
     """The last frame of each animation beside it: films.js shows it when stopped."""
-    for film in Path(app.outdir).glob("_images/*.gif"):
+    for film in Path(app.outdir).rglob("*.gif"):
         with Image.open(film) as frames:
             frames.seek(frames.n_frames - 1)
             frames.convert("RGB").save(film.with_suffix(".still.png"))

@@ -207,10 +207,11 @@ def pack_runtime():
     shutil.copyfile(wheel / "ThirdPartyNotices.txt", notices)
 
 
-def write_manifest(step, families):
+def write_manifest(step, unet):
     """What the page knows before it loads anything: families, sizes, which weights."""
     manifest = {
-        "families": families,
+        "families": unet.families,
+        "guidance": unet.guidance,
         "weights": hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest(),
         "step": step,
         "bytes": {n: (STATIC / n).stat().st_size for n in ("runtime.js", "network.js")},
@@ -247,14 +248,15 @@ def main(argv=None):
     if not args.runtime and not (STATIC / "runtime.js").exists():
         parser.error("there is no runtime.js yet: add --runtime")
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    packed = shrink(export(diffusion), finest(diffusion.model))
+    unet = diffusion.model
+    packed = shrink(export(diffusion), finest(unet))
     check_pictures(diffusion, packed)  # from here on, it draws with the packed network
     if args.runtime:
         pack_runtime()
     pack_network(diffusion, packed)
     record(diffusion)
     step = read_checkpoint(EMBEDDED_WEIGHTS)["step"]
-    write_manifest(step, diffusion.model.families)
+    write_manifest(step, unet)
     total = sum(path.stat().st_size for path in STATIC.iterdir())
     print(f"Wrote {STATIC}: {total / 1e6:.1f} MB.")
 

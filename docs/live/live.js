@@ -12,6 +12,7 @@
   const STEPS = [1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250];
   const SAMPLERS = { dpmpp: "DPM-Solver++", ddim: "DDIM" };
   const FAMILIES = LIVE.families ?? []; // that the network can be asked for
+  const ONE_PASS = LIVE.guidance === "one pass"; // how it can be asked more firmly
   const STRIDES = [32, 16, 8, 4, 2, 1]; // of a morph: coarse first, then filled in
   const PLACES = STRIDES[0];
   const TILES = 9; // of the strip: each fourth picture of a morph
@@ -447,7 +448,8 @@
         return v;
       };
       const label = Diffusion.labelFor(FAMILIES, run.family, run.seeds[0]);
-      await mode.compute(w, run, Diffusion.guided(timed, label, run.guidance));
+      const predict = Diffusion.guided(timed, label, run.guidance, ONE_PASS);
+      await mode.compute(w, run, predict);
       if (!run.stopped) ui.main.textContent = `${mode.verb} again`;
     } catch (error) {
       if (!run.stopped) showFailure(w, error.message);

@@ -234,6 +234,10 @@ def test_mathematics_is_that_of_python(visit, diffusion):
             [seeds, families],
         )
         assert found == [family_of(seed, families) for seed in seeds]
+    stub = "Diffusion.guided(async (x, t, label) => label, Float32Array.of(1, 0), {})"
+    for how, v in (("1", [1, 0]), ("2", [2, -1]), ("2, true", [2, 0])):
+        called = f"async () => [...(await {stub.format(how)}(null, 0))]"
+        assert page.evaluate(called) == v
     for steps in (1, 2, 3, 5, 10, 15, 20, 25, 26, 50, 100, 250, 1000):
         pairs = page.evaluate("n => Diffusion.timestepPairs(1000, n)", steps)
         assert [*map(tuple, pairs)] == timestep_pairs(1000, steps)
@@ -414,7 +418,10 @@ def test_where_it_cannot_run_it_shows_a_recording(visit, lost):
         assert image.get_attribute("alt")
         image.evaluate("i => i.decode()")
         assert f"recorded_{name}.gif" in image.get_attribute("src")
-        assert live.locator("button").count() == 0
+        assert live.locator("button").all_inner_texts() == ["Stop"]
+        live.locator("button").click()  # the recording stands still
+        image.evaluate("i => i.decode()")
+        assert f"recorded_{name}.still.png" in image.get_attribute("src")
     assert not any("network.js" in url for url in page.requests)
 
 
