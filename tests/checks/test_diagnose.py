@@ -239,6 +239,8 @@ def test_an_ema_that_did_not_follow_is_found(diagnosis, embedded, share, words):
 )
 def test_what_is_drawn_is_looked_at(tiny, v, word):
     class Network(torch.nn.Module):
+        families = ()
+
         def forward(self, x, t, x_self_cond=None):
             return v(x, tiny.alphas_cumprod[t].reshape(-1, 1, 1, 1))
 
