@@ -37,7 +37,7 @@ function startQuiz(box, sheet) {
   function show(words) {
     const done = place === order.length;
     if (done) {
-      words += ` You told ${right} of 16 right; guessing gives 8 on average.`;
+      words += ` You got ${right} of 16 right; guessing gives 8 on average.`;
     } else {
       const [column, line] = [order[place] % 4, Math.floor(order[place] / 4)];
       const top = sheet.naturalHeight - BOTTOM - SIDE - (3 - line) * PITCH;

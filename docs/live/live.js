@@ -292,9 +292,8 @@
       const { t, x, x0 } = states[Math.min(w.ui.time.value, states.length - 1)];
       paint(w.ui.noisy, x);
       paint(w.ui.picture, x0);
-      const percent = 100 * alphaBar[Math.max(t, 0)];
-      const share = `${percent.toFixed(percent < 10 ? 1 : 0)} % signal`;
-      const place = t < 0 ? "no noise left" : `noisy picture, t = ${t}: ${share}`;
+      const factor = `alpha-bar ${alphaBar[Math.max(t, 0)].toPrecision(2)}`;
+      const place = t < 0 ? "no noise left" : `noisy picture, t = ${t}: ${factor}`;
       caption(w, "noisy", place);
       const description = asked(w.run);
       if (t < 0) caption(w, "picture", `the picture${description}`);
