@@ -71,35 +71,38 @@ def main(argv=None):
     # --- Load ---------------------------------------------------------------
     diffusion = load_diffusion(args.checkpoint, args.device)
 
-    # --- Sample: all frames as one batch ------------------------------------
-    size = diffusion.image_size[0]
-    noise_a, noise_b = draw_noise([args.seed], size), draw_noise([SEED_B], size)
-    label_a = labels_for(diffusion.model, args.family, [args.seed])
-    label_b = label_a
-    if FAMILY_B != "same":
-        label_b = labels_for(diffusion.model, FAMILY_B, [SEED_B])
-
-    def draw(values):
-        noise = [blend(float(t), noise_a.clone(), noise_b.clone()) for t in values]
-        return denoise(
-            diffusion,
-            torch.cat(noise).float(),
-            args.steps,
-            args.sampler,
-            label=blend_labels(values, label_a, label_b),
-            guidance=args.guidance,
-        )
-
-    frames = draw(values)
-    if EVEN:  # draw once to see where the picture changes, then more frames there
-        frames = draw(evenly_changing(values, frames))
+    # --- Sample -------------------------------------------------------------
+    frames = draw(values, diffusion, args)
+    if EVEN:  # drawn once to see where the picture changes, then with more frames there
+        frames = draw(evenly_changing(values, frames), diffusion, args)
 
     # --- Save ---------------------------------------------------------------
-    save_gif(upscale(frames, OUTPUT_SIZE / size), args.out / "my_morph.gif", FPS)
+    save_gif(
+        upscale(frames, OUTPUT_SIZE / frames.shape[-1]), args.out / "my_morph.gif", FPS
+    )
     seconds = time.perf_counter() - started
     print(
         f"Wrote my_morph.gif ({len(frames)} frames, {len(frames) / FPS:.1f} s long) to "
         f"{args.out.resolve()} in {seconds:.0f} s."
+    )
+
+
+def draw(values, diffusion, args):
+    """The frames at these values, as one batch: (len(values), 3, 64, 64) in [0, 1]."""
+    size = diffusion.image_size[0]
+    noise_a, noise_b = draw_noise([args.seed], size), draw_noise([SEED_B], size)
+    noise = [blend(float(t), noise_a.clone(), noise_b.clone()) for t in values]
+    label_a = labels_for(diffusion.model, args.family, [args.seed])
+    label_b = label_a
+    if FAMILY_B != "same":
+        label_b = labels_for(diffusion.model, FAMILY_B, [SEED_B])
+    return denoise(
+        diffusion,
+        torch.cat(noise).float(),
+        args.steps,
+        args.sampler,
+        label=blend_labels(values, label_a, label_b),
+        guidance=args.guidance,
     )
 
 

@@ -74,11 +74,10 @@ def main(argv=None):
         held, labels = held_out(args.count, discrete_textiles)
         label = None
 
-    noise = draw_noise(range(args.seed, args.seed + args.count))
     start = time.perf_counter()
     images = denoise(
         diffusion,
-        noise,
+        draw_noise(range(args.seed, args.seed + args.count)),
         args.steps,
         args.sampler,
         batch_size=64,
@@ -99,8 +98,13 @@ def main(argv=None):
         f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, guidance "
         f"{args.guidance:g}, seeds from {args.seed}, {seconds:.0f} s\n"
     )
+    print_table(columns)
+
+
+def print_table(columns):
+    """columns: {head: {name: number}}, all of the same names."""
     print(f"{'':26}" + "".join(f"{head:>17}" for head in columns))
-    for name in columns[f"model, {judges[0]}"]:
+    for name in next(iter(columns.values())):
         numbers = "".join(f"{row[name]:>17.4f}" for row in columns.values())
         print(f"{name:26}{numbers}")
 
