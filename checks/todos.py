@@ -58,11 +58,13 @@ def check_values(blend_values, num_frames):
         raise hint(1, blend_values, text) from None
     if values.shape != (num_frames,):
         text = (
-            f"has shape {values.shape}; it needs one number a frame: ({num_frames},)."
+            f"has shape {values.shape}; it needs one number a frame: ({num_frames},). "
+            "The third argument of np.linspace says how many."
         )
         raise hint(1, blend_values, text)
     if not np.allclose(values[[0, -1]], [0, 1]):
-        text = f"runs from {values[0]:g} to {values[-1]:g}; it should run from 0 to 1."
+        text = f"runs from {values[0]:g} to {values[-1]:g}; it should run from 0 to 1, "
+        text += "both ends included, as np.linspace has them."
         raise hint(1, blend_values, text)
     return values
 
