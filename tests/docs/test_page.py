@@ -180,7 +180,7 @@ def test_quiz_shows_sixteen_in_random_order_and_counts(visit):
             seen.append(cloth.screenshot())
             page.keyboard.press(answer)
         # Eight of them are right, whichever of the two one says throughout.
-        assert "You told 8 of 16 right" in text.text_content()
+        assert "You got 8 of 16 right" in text.text_content()
         orders.append(seen)
         page.get_by_role("button", name="Again").click()
     assert len(set(orders[0])) == 16 and set(orders[0]) == set(orders[1])
