@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ddpm import steering
 from ddpm.checkpoints import load_diffusion
 from ddpm.command_line import (
     STEPS,
@@ -27,7 +28,7 @@ from ddpm.command_line import (
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import save_gif, to_uint8, upscale
-from ddpm.sampling import denoise, draw_noise, guided, sample
+from ddpm.sampling import draw_noise, guided, sample
 from ddpm.steering import labels_for
 
 # --- CONFIG -----------------------------------------------------------------
@@ -84,11 +85,7 @@ def main(argv=None):
 
 def draw(diffusion, args, seeds, steps, sampler="ddim"):
     """The pictures of these seeds: (len(seeds), 3, 64, 64) in [0, 1]."""
-    noise = draw_noise(seeds, diffusion.image_size[0])
-    label = labels_for(diffusion.model, args.family, seeds)
-    return denoise(
-        diffusion, noise, steps, sampler, seeds, label=label, guidance=args.guidance
-    )
+    return steering.draw(diffusion, seeds, steps, sampler, args.family, args.guidance)
 
 
 def compare_steps(diffusion, args):

@@ -30,8 +30,8 @@ from ddpm.command_line import run, script_parser
 from ddpm.dataset import textiles
 from ddpm.network import pick_device
 from ddpm.pictures import to_uint8
-from ddpm.sampling import denoise, draw_noise
-from ddpm.steering import labels_for
+from ddpm.sampling import draw_noise
+from ddpm.steering import draw
 
 PICTURES = 4  # textiles to show, and pictures to draw
 LEVELS = (0.8, 0.5, 0.2, 0.05)  # alpha-bar at which they are shown
@@ -202,13 +202,7 @@ def lagging(averaged, last):
 def drawn(diffusion, explained):
     """A finding if pictures drawn with the model are not what they should be."""
     seeds = range(42, 42 + PICTURES)
-    pictures = denoise(
-        diffusion,
-        draw_noise(seeds, diffusion.image_size[0]),
-        min(20, diffusion.num_timesteps),
-        "dpmpp",
-        label=labels_for(diffusion.model, "any", seeds),
-    )
+    pictures = draw(diffusion, seeds, min(20, diffusion.num_timesteps), "dpmpp")
     finite = pictures.isfinite().all()
     word = looks(to_uint8(pictures)) if finite else "not a number"
     remedy = "Train on: grain and pale colours are the last to go."

@@ -23,15 +23,14 @@ from matplotlib.figure import Figure
 
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import interval, measure, nearest
+from comparison.metrics import interval, measure, nearest, nearest_real
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
 from ddpm.files import replacing
 from ddpm.pictures import BLUE, make_grid, to_uint8, upscale
-from ddpm.sampling import denoise, draw_noise
-from ddpm.steering import labels_for
+from ddpm.steering import draw
 
 FEW = 500  # with fewer pictures the Frechet distance is too large and uncertain
 SHOWN = 16  # pictures of each set on the contact sheet
@@ -77,13 +76,7 @@ def embedded(count):
     """The two embedded models' pictures: {name: (images, seconds a picture)}."""
     diffusion, gan = load_diffusion(EMBEDDED_WEIGHTS), dcgan.load_generator()
     makers = {
-        "DDPM": lambda seeds: denoise(
-            diffusion,
-            draw_noise(seeds),
-            20,
-            "dpmpp",
-            label=labels_for(diffusion.model, "any", seeds),
-        ),
+        "DDPM": lambda seeds: draw(diffusion, seeds, 20, "dpmpp"),
         "DCGAN": lambda seeds: dcgan.draw(gan, seeds),
     }
     return {name: timed(make, count) for name, make in makers.items()}
@@ -114,9 +107,12 @@ def compare(sets, real, held, classifier):
     real_features, _ = look(classifier, real)
     rows = {}
     for name, (images, seconds) in {"held-out real": (held, None), **sets}.items():
-        row = {"pictures": len(images)}
-        row |= measure(images, real, real_features, classifier)
-        low, high = interval(look(classifier, images)[0], real_features)
+        features, probabilities = look(classifier, images)
+        row = {"pictures": len(images)} | measure(
+            features, probabilities, real_features
+        )
+        row["nearest real"] = nearest_real(images, real)
+        low, high = interval(features, real_features)
         row["90 % interval"] = f"{low:.2f} to {high:.2f}"
         row["seconds"] = "" if seconds is None else seconds
         rows[name] = row

@@ -14,7 +14,14 @@ import time
 import numpy as np
 
 from comparison.classifier import held_out, load_classifier, look
-from comparison.metrics import as_asked, grain, interval, measure, seam
+from comparison.metrics import (
+    as_asked,
+    grain,
+    interval,
+    measure,
+    nearest_real,
+    seam,
+)
 from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
@@ -41,15 +48,16 @@ def by_family(features, probabilities, labels, known, families):
     return found
 
 
-def column(pictures, train, judge, labels, families):
-    """All numbers of one set of pictures by one judge: {name: number}."""
-    reference, _ = look(judge, train)
-    row = measure(pictures, train, reference, judge)
+def column(pictures, reference, judge, labels, families):
+    """What one judge says of one set of pictures: {name: number}.
+
+    reference: its features of the textiles trained on.
+    """
     features, probabilities = look(judge, pictures)
+    row = measure(features, probabilities, reference)
     row["lowest likely"], row["highest likely"] = interval(features, reference)
-    row |= {"seam": seam(pictures), "grain": grain(pictures)}
     if families:
-        known = reference, np.arange(len(train)) % len(families)
+        known = reference, np.arange(len(reference)) % len(families)
         row |= by_family(features, probabilities, labels, known, families)
     return row
 
@@ -86,14 +94,21 @@ def main(argv=None):
     )
     seconds = time.perf_counter() - start
 
-    judges = ("first", "second") if families else ("discrete",)
-    columns = {
-        f"{name}, {judge}": column(
-            pictures, train, load_classifier(judge), labels, families
-        )
-        for judge in judges
-        for name, pictures in (("model", to_uint8(images)), ("floor", held))
+    columns, sets = {}, {"model": to_uint8(images), "floor": held}
+    seen = {  # without a judge
+        name: {
+            "nearest real": nearest_real(pictures, train),
+            "seam": seam(pictures),
+            "grain": grain(pictures),
+        }
+        for name, pictures in sets.items()
     }
+    for name in ("first", "second") if families else ("discrete",):
+        judge = load_classifier(name)
+        reference, _ = look(judge, train)
+        for kind, pictures in sets.items():
+            row = column(pictures, reference, judge, labels, families)
+            columns[f"{kind}, {name}"] = seen[kind] | row
     print(
         f"\n{args.count} pictures, {args.steps} steps of {args.sampler}, guidance "
         f"{args.guidance:g}, seeds from {args.seed}, {seconds:.0f} s\n"

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from comparison.classifier import look
 from from_scratch.metrics import frechet_distance, precision_recall
 
 
@@ -96,12 +95,16 @@ def interval(features, real_features, draws=40):
     return np.quantile(distances - excess, [0.05, 0.95]).clip(min=0)
 
 
-def measure(images, real, real_features, classifier):
-    """All of it for one set of pictures: {name: number}.
+def nearest_real(images, real):
+    """One in ten of `images` is nearer to a real one: some copies show, too."""
+    return np.quantile(nearest(images, real)[0], 0.1)
 
-    real: what the model was trained on, (M, 64, 64, 3) uint8, and its features.
+
+def measure(features, probabilities, real_features):
+    """What a judge's look at one set of pictures says: {name: number}.
+
+    real_features: its features of what the model was trained on, (M, D).
     """
-    features, probabilities = look(classifier, images)
     precision, recall = precision_recall(features, real_features[: len(features)])
     share = shares(probabilities)
     return {
@@ -110,6 +113,4 @@ def measure(images, real, real_features, classifier):
         "recall": recall,
         "recognised": recognised(probabilities),
         "smallest family": share.min() * len(share),  # 1 where all are equally many
-        # One in ten is nearer than this: a set with some copies shows, too.
-        "nearest real": np.quantile(nearest(images, real)[0], 0.1),
     }

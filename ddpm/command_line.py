@@ -133,7 +133,11 @@ def exercise_parser(doc, out=".", **config):
         "sampler": ([*SAMPLERS], one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
         "seed": (SEED, whole(*SEED), "names the noise, and so the picture"),
         "family": (None, str, "a family's name, any or none"),
-        "guidance": (GUIDANCE, number(*GUIDANCE), "how firmly to ask for it, 0 to 20"),
+        "guidance": (
+            GUIDANCE,
+            number(*GUIDANCE),
+            "how firmly to ask for it, {:g} to {:g}".format(*GUIDANCE),
+        ),
     }
     parser = script_parser(doc, device=True)
     for name, default in config.items():

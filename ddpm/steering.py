@@ -1,9 +1,12 @@
-"""Steering: which family is asked for, and a morph that changes evenly."""
+"""Steering: which family is asked for and drawn, and a morph that changes evenly."""
 
 import numpy as np
 import torch
 
+from ddpm.sampling import denoise, draw_noise
+
 ANY, NONE = "any", "none"  # what a family may be called, beside its name
+GUIDANCE = 2.0  # of pictures that stand for a model; the exercises' CONFIG, too
 
 
 def family_of(seed, families):
@@ -26,6 +29,21 @@ def labels_for(model, family, seeds):
     if family == ANY:
         return model.one_hot([family_of(seed, model.families) for seed in seeds])
     return model.one_hot([None if family == NONE else family] * len(seeds))
+
+
+def draw(diffusion, seeds, steps, sampler, family=ANY, guidance=GUIDANCE):
+    """The pictures of these seeds, as Exercise 1 draws them: (len(seeds), 3, H, W) in
+    [0, 1], on the CPU. family: as for `labels_for`.
+    """
+    return denoise(
+        diffusion,
+        draw_noise(seeds, diffusion.image_size[0]),
+        steps,
+        sampler,
+        seeds,
+        label=labels_for(diffusion.model, family, seeds),
+        guidance=guidance,
+    )
 
 
 def blend_labels(t, label_a, label_b):

@@ -17,8 +17,7 @@ from ddpm.checkpoints import (
 from ddpm.command_line import run, script_parser
 from ddpm.files import ROOT
 from ddpm.pictures import make_grid, save_image, upscale
-from ddpm.sampling import denoise, draw_noise
-from ddpm.steering import ANY, labels_for
+from ddpm.steering import draw
 
 
 def main(argv=None):
@@ -30,9 +29,7 @@ def main(argv=None):
     save_weights(
         ema, checkpoint["config"], checkpoint["step"], EMBEDDED_WEIGHTS, half=True
     )
-    diffusion, seeds = load_diffusion(EMBEDDED_WEIGHTS), range(42, 58)
-    label = labels_for(diffusion.model, ANY, seeds)  # as exercise 1 draws
-    images = denoise(diffusion, draw_noise(seeds), label=label)
+    images = draw(load_diffusion(EMBEDDED_WEIGHTS), range(42, 58), 250, "ddim")
     picture = ROOT / "training_results" / "embedded" / "samples.png"
     save_image(upscale(make_grid(images), 4), picture)
     print(f"Wrote {EMBEDDED_WEIGHTS} and {picture}.")

@@ -6,6 +6,7 @@ import torch
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.pictures import slerp
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import ANY, GUIDANCE, labels_for
 from visuals.style import MARGIN, SMALL, SOFT, save, sheet, tile
 
 PAIRS = ((42, 2), (13, 35), (7, 21), (101, 64))
@@ -18,7 +19,11 @@ def draw():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     t = np.linspace(0, 1, FRAMES)
     noise = [slerp(t, draw_noise([a]), draw_noise([b])) for a, b in PAIRS]
-    frames = denoise(diffusion, torch.cat(noise), 25, "dpmpp")  # (32, 3, 64, 64)
+    firsts = [a for a, _ in PAIRS for _ in range(FRAMES)]  # as Exercise 3: that of A
+    label = labels_for(diffusion.model, ANY, firsts)
+    frames = denoise(  # (32, 3, 64, 64)
+        diffusion, torch.cat(noise), 25, "dpmpp", label=label, guidance=GUIDANCE
+    )
     figure, axes = sheet(0.75 + 0.8 * len(PAIRS), "Four morphs, eight frames of each")
     for k, pair in enumerate(PAIRS):
         y = 0.15 + 0.8 * (len(PAIRS) - 1 - k)

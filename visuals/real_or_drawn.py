@@ -3,9 +3,9 @@
 docs/_static/quiz.js knows the layout: four columns, SIDE and PITCH in inches.
 """
 
+from ddpm import steering
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.dataset import HELD_OUT
-from ddpm.sampling import denoise, draw_noise
 from visuals.style import MARGIN, cloth, save, sheet, tile, visible
 
 COUNT = 8  # of each kind
@@ -18,7 +18,7 @@ BOTTOM = 0.25
 def draw():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     real = [visible(cloth(HELD_OUT + seed)) for seed in SEEDS]
-    drawn = denoise(diffusion, draw_noise(SEEDS), 50, "dpmpp")
+    drawn = steering.draw(diffusion, SEEDS, 50, "dpmpp")
     figure, axes = sheet(7.0, "Above, real textiles; below, drawn by the model")
     for i, image in enumerate([*real, *drawn]):
         row, column = divmod(i, 4)
