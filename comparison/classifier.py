@@ -4,8 +4,7 @@
 
 Two judges of different kinds, trained on different textiles. The first may be asked
 while a model is built, say to choose between two. The second only ever reports: a model
-that was tuned to please the first finds in it somebody it has never met. A third,
-`discrete`, is the first one for the textiles of `discrete_textiles`.
+that was tuned to please the first finds in it somebody it has never met.
 
 Frechet distance, precision and recall compare pictures by the features of a network.
 Inception's, the usual ones, know dogs and cars, weigh 90 MB and want thousands of
@@ -23,12 +22,11 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from ddpm import discrete_textiles, textiles
 from ddpm.checkpoints import read_checkpoint
 from ddpm.command_line import run, script_parser
 from ddpm.dataset import HELD_OUT
 from ddpm.files import replacing
-from ddpm.textiles import FAMILIES
+from ddpm.textiles import FAMILIES, family, pattern
 
 BATCH = 64
 TEXTILES = 4_000  # that a judge is trained on
@@ -69,12 +67,10 @@ def transformer():
     return nn.Sequential(Patches(), nn.Linear(64, len(FAMILIES)))
 
 
-# What draws the textiles, the first seed of those that the judge is trained on, the
-# network, and the steps.
+# The first seed of the textiles that the judge is trained on, the network, the steps.
 JUDGES = {
-    "first": (textiles, 0, convolutions, 1_000),
-    "second": (textiles, 500_000, transformer, 1_600),
-    "discrete": (discrete_textiles, 0, convolutions, 1_000),
+    "first": (0, convolutions, 1_000),
+    "second": (500_000, transformer, 1_600),
 }
 
 
@@ -84,7 +80,7 @@ def weights_of(judge):
 
 def load_classifier(judge="first"):
     """A trained judge, one of `JUDGES`."""
-    classifier = JUDGES[judge][2]()
+    classifier = JUDGES[judge][1]()
     classifier.load_state_dict(read_checkpoint(weights_of(judge)))
     return classifier.eval()
 
@@ -101,24 +97,22 @@ def look(classifier, images, batch_size=256):
     return torch.cat(features).numpy(), torch.cat(probabilities).numpy()
 
 
-def held_out(count, source=textiles):
+def held_out(count):
     """Textiles that nothing here was trained on: (count, 64, 64, 3) uint8, labels."""
-    return drawn(range(HELD_OUT, HELD_OUT + count), source)
+    return drawn(range(HELD_OUT, HELD_OUT + count))
 
 
-def drawn(seeds, source=textiles):
+def drawn(seeds):
     """The textiles of these seeds: (len(seeds), 64, 64, 3) uint8, and their labels."""
-    images = [source.pattern(s) for s in tqdm(seeds, desc="Drawing", disable=None)]
+    images = [pattern(s) for s in tqdm(seeds, desc="Drawing", disable=None)]
     names = list(FAMILIES)
-    return np.stack(images), np.array([names.index(source.family(s)) for s in seeds])
+    return np.stack(images), np.array([names.index(family(s)) for s in seeds])
 
 
 def train(judge):
     """A new classifier for `judge`."""
-    source, first, network, steps = JUDGES[judge]
-    images, labels = map(
-        torch.from_numpy, drawn(range(first, first + TEXTILES), source)
-    )
+    first, network, steps = JUDGES[judge]
+    images, labels = map(torch.from_numpy, drawn(range(first, first + TEXTILES)))
     x = images.permute(0, 3, 1, 2)
     torch.manual_seed(first)
     classifier = network()
@@ -150,13 +144,13 @@ def train(judge):
 def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("judges", nargs="*", metavar="JUDGE", help=", ".join(JUDGES))
-    for judge in parser.parse_args(argv).judges or ("first", "second"):
+    for judge in parser.parse_args(argv).judges or JUDGES:
         if judge not in JUDGES:
             parser.error(f"{judge} is none of {', '.join(JUDGES)}")
         classifier = train(judge)
         with replacing(weights_of(judge)) as temporary:
             torch.save(classifier.state_dict(), temporary)
-        images, labels = held_out(1024, JUDGES[judge][0])
+        images, labels = held_out(1024)
         right = look(classifier, images)[1].argmax(axis=1) == labels
         print(
             f"Wrote {weights_of(judge)}: {right.mean():.1%} of 1,024 held-out cloths."

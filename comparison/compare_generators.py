@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from comparison import dcgan
 from comparison.classifier import held_out, load_classifier, look
 from comparison.metrics import interval, measure, nearest, nearest_real
-from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
@@ -196,10 +195,10 @@ def main(argv=None):
             parser.error("real: at least 4 pictures are needed, 500 to be sure")
     else:
         real = load_folder(draw_textiles(REAL))[0]
-        held, _ = held_out(max(args.count, 64), discrete_textiles)
+        held, _ = held_out(max(args.count, 64))
     sets = sets or embedded(args.count)
 
-    rows = compare(sets, real, held, load_classifier("discrete"))
+    rows = compare(sets, real, held, load_classifier("second"))
     shown = np.random.default_rng(0).permutation(len(real))[:SHOWN]  # not by family
     pictures = {"real": real[shown]}
     pictures |= {name: images for name, (images, _) in sets.items()}

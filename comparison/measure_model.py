@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from comparison.classifier import held_out, load_classifier, look
+from comparison.classifier import JUDGES, held_out, load_classifier, look
 from comparison.metrics import (
     as_asked,
     grain,
@@ -22,10 +22,9 @@ from comparison.metrics import (
     nearest_real,
     seam,
 )
-from ddpm import discrete_textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
-from ddpm.dataset import SEEN, draw_all, draw_textiles, load_folder
+from ddpm.dataset import SEEN, draw_all
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
 from from_scratch.metrics import precision_recall
@@ -73,14 +72,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
     families = diffusion.model.families
-    if families:  # it knows the textiles that are drawn by now
-        train = draw_all(args.textiles).permute(0, 2, 3, 1).numpy()
-        held, labels = held_out(args.count)
+    train = draw_all(args.textiles).permute(0, 2, 3, 1).numpy()
+    held, labels = held_out(args.count)
+    label = None
+    if families:
         label = diffusion.model.one_hot([families[k] for k in labels])
-    else:
-        train, _ = load_folder(draw_textiles(args.textiles))
-        held, labels = held_out(args.count, discrete_textiles)
-        label = None
 
     start = time.perf_counter()
     images = denoise(
@@ -103,7 +99,7 @@ def main(argv=None):
         }
         for name, pictures in sets.items()
     }
-    for name in ("first", "second") if families else ("discrete",):
+    for name in JUDGES:
         judge = load_classifier(name)
         reference, _ = look(judge, train)
         for kind, pictures in sets.items():

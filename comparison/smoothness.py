@@ -56,7 +56,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
     families = diffusion.model.families
-    judge = load_classifier("first" if families else "discrete")
+    judge = load_classifier()
     rows = []
     for path in tqdm(range(args.paths), desc="Morphs", disable=None):
         label = path % len(families) if families else None

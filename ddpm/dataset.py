@@ -16,14 +16,13 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from ddpm import discrete_textiles as textiles  # those that the embedded weights learnt
-from ddpm import textiles as seamless_textiles  # those to come
+from ddpm import textiles
 from ddpm.files import ROOT, UserError, replacing
 
 DATA = ROOT / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
-SEEN = 16_000  # textiles that the embedded weights were trained on, seeds 0, 1, ...
+SEEN = 48_000  # textiles that the embedded weights were trained on, seeds 0, 1, ...
 
 
 def stamp(module):
@@ -66,13 +65,13 @@ def _draw_into(folder, count):
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
 
 
-def draw_all(count, first=0, data=DATA, draw=seamless_textiles.pattern):
-    """The textiles to come, seeds first, first + 1, ...: (count, 3, 64, 64) uint8.
+def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
+    """The drawn textiles, seeds first, first + 1, ...: (count, 3, 64, 64) uint8.
 
     draw: which function of a seed draws them. Kept in one file on disk, named by it and
     a hash of `ddpm/textiles.py`. All cores draw, a thousand in about ten seconds each.
     """
-    name = f"{draw.__name__}_{stamp(seamless_textiles)}_{first}_{count}.npy"
+    name = f"{draw.__name__}_{stamp(textiles)}_{first}_{count}.npy"
     path = data / name
     if not path.exists():
         seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)

@@ -17,6 +17,7 @@ LESSON_CONFIG = {
     "full_attn": (False, False, False, True),
     "patch": 1,
     "padding": "zeros",
+    "repeat": 0,
     "families": (),
     "guidance": "two passes",
     "image_size": 64,
@@ -38,6 +39,18 @@ class TorusConv2d(nn.Conv2d):
         x = torch.cat([x[..., -down:, :], x, x[..., :down, :]], dim=-2)
         x = torch.cat([x[..., -right:], x, x[..., :right]], dim=-1)
         return F.conv2d(x, self.weight, self.bias)
+
+
+class PlacedConv2d(TorusConv2d):
+    """And to what it finds, it adds what was learnt of each place on the cloth: a
+    position embedding (Vaswani et al. 2017, section 3.5), (1, channels, H, W)."""
+
+    def forward(self, x):
+        found = super().forward(x)
+        across, down = (
+            n // m for n, m in zip(x.shape[-2:], self.place.shape[-2:], strict=True)
+        )
+        return found + self.place.repeat(1, 1, across, down)
 
 
 class TimeAndLabel(nn.Sequential):
@@ -66,6 +79,8 @@ class FabricUnet(Unet):
 
     padding: `circular` joins opposite borders, as those of a seamless cloth are;
         `zeros` is the library's.
+    repeat: after how many pixels the place of motifs repeats, for networks that learn
+        it, of circular padding only; 0 if every place is like any other.
     families: names that the network can be asked for; a learnt row for each, and one
         for no name, is added to the embedding of t (Ho and Salimans 2022, section 3).
     guidance: `one pass` if it was taught to answer a label times w as guidance by w
@@ -79,6 +94,7 @@ class FabricUnet(Unet):
         full_attn,
         patch=1,
         padding="zeros",
+        repeat=0,
         families=(),
         guidance="two passes",
     ):
@@ -91,6 +107,10 @@ class FabricUnet(Unet):
             for layer in self.modules():
                 if isinstance(layer, nn.Conv2d) and layer.padding != (0, 0):
                     layer.__class__ = TorusConv2d  # with the weights it has
+        if repeat:
+            self.init_conv.__class__ = PlacedConv2d
+            side = repeat // patch
+            self.init_conv.place = nn.Parameter(torch.zeros(1, dim, side, side))
         if families:
             self.time_mlp = TimeAndLabel(self.time_mlp, families)
 
@@ -133,6 +153,7 @@ def build(config):
         full_attn=config["full_attn"],
         patch=config["patch"],
         padding=config["padding"],
+        repeat=config["repeat"],
         families=config["families"],
         guidance=config["guidance"],
     )

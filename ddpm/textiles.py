@@ -5,7 +5,8 @@
 A cloth is determined by its seed, and it is drawn in five moves:
 
     lattice    where motifs sit: a whole number of repeats on the torus, so that the
-               cloth goes on over its border without a seam
+               cloth goes on over its border without a seam, and whole motifs at its
+               upper left corner, so that two cloths lie motif on motif
     distance   how far a point is from the middle of its motif, in that motif's shape
     profile    which distances get which ink
     dyes       the inks: places on a ring of the tradition's colours
@@ -65,12 +66,13 @@ FAMILIES = {
 
 
 def offset(u, period):
-    """How far u is from the nearest multiple of the period, signed, in pixels."""
-    return (u + period / 2) % period - period / 2
+    """How far u is from the middle of its cell, signed, in pixels; the first cell is
+    0 to period."""
+    return u % period - period / 2
 
 
 def wave(u, period):
-    """Triangle wave: 0 at multiples of the period, 1 half-way between them."""
+    """Triangle wave: 0 in the middle of a cell, 1 where two cells meet."""
     return np.abs(offset(u, period)) * 2 / period
 
 
@@ -149,7 +151,7 @@ GREEN, BLUE = (0.46, 0.10, 155), (0.42, 0.13, 264)
 def kente(rng, x, y):
     width = 64 / rng.choice([2, 4])  # of a strip
     u = offset(x, width)  # across it
-    v = offset(y + 16 * (np.floor(x / width + 0.5) % 2), 32)  # and along
+    v = offset(y + 16 * (np.floor(x / width) % 2), 32)  # and along
     half = rng.uniform(6, 10)  # of a block of weft
 
     core, line = width * rng.uniform(0.06, 0.12), width * rng.uniform(0.2, 0.26)
@@ -264,7 +266,7 @@ def wax_print(rng, x, y):
 def kuba(rng, x, y):
     m, n = rng.choice([1, 2]), rng.choice([1, 2])
     p, q = m * x + n * y, m * x - n * y  # along the two slants
-    over = (np.floor(p / 64 + 0.5) + np.floor(q / 64 + 0.5)) % 2 == 0
+    over = (np.floor(p / 64) + np.floor(q / 64)) % 2 == 0
     p, q = offset(p, 64) / 32, offset(q, 64) / 32  # -1 to 1, bands run along 0
 
     core, edge = rng.uniform(0.04, 0.12), rng.uniform(0.28, 0.42)
@@ -380,8 +382,8 @@ def pattern(seed, moved=(0.0, 0.0)):
     rng = np.random.default_rng(seed)
     draw, weave = DRAW[family(seed)]
     fine = (np.arange(SIZE * FINE) + 0.5) / FINE
-    right, down = rng.uniform(0, SIZE, 2) - moved
-    x, y = np.meshgrid(fine + right, fine + down)  # (256, 256), in pixels
+    right, down = moved
+    x, y = np.meshgrid(fine - right, fine - down)  # (256, 256), in pixels
     ink, inks = draw(rng, x, y)
 
     inks = np.array(inks)  # OKLab

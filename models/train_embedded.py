@@ -43,6 +43,7 @@ NETWORK = LESSON_CONFIG | {
     "full_attn": (True, True, True),
     "patch": 4,
     "padding": "circular",
+    "repeat": textiles.SIZE,
     "families": tuple(textiles.FAMILIES),
     "objective": "pred_v",
 }
@@ -54,7 +55,7 @@ class Settings:
 
     config: dict = field(default_factory=lambda: NETWORK)
     draw: Callable = textiles.pattern
-    textiles: int = 48_000  # drawn; each is seen moved along and mirrored
+    textiles: int = 48_000  # drawn
     pictures: int = 300_000  # seen in all
     batch_size: int = 32
     learning_rate: float = 3e-4  # with 1e-3 the errors ceased to fall at 100,000
@@ -82,12 +83,6 @@ def batch_of(images, step, settings):
     rng = torch.Generator().manual_seed(step)
     index = torch.randint(len(images), (size,), generator=rng)
     x_0 = images[index].float() / 127.5 - 1
-    # On the torus a cloth moved along is a cloth; by fours, so that the threads
-    # of the weave stay where they are.
-    down, right = (4 * torch.randint(16, (2,), generator=rng)).tolist()
-    if torch.rand(1, generator=rng) < 0.5:  # and by one, lest threads change places
-        x_0, right = x_0.flip(-1), right + 1
-    x_0 = x_0.roll((down, right), dims=(-2, -1))
     # Evenly behind one random offset (Kingma et al. 2021, appendix I.1).
     u = (torch.rand(1, generator=rng) + torch.arange(size) / size) % 1
     parts, ends = zip(*settings.spread, strict=True)

@@ -22,7 +22,6 @@ from comparison.metrics import (
     shares,
     step_lengths,
 )
-from ddpm import discrete_textiles
 from ddpm.checkpoints import save_weights
 from ddpm.files import UserError
 from ddpm.network import build
@@ -37,7 +36,7 @@ def textiles():
 
 @pytest.mark.parametrize("judge", JUDGES)
 def test_judges_know_textiles_they_were_not_trained_on(judge):
-    images, labels = held_out(160, JUDGES[judge][0])
+    images, labels = held_out(160)
     features, probabilities = look(load_classifier(judge), images)
     assert features.shape == (160, 64)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
