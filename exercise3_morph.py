@@ -21,7 +21,7 @@ from ddpm.steering import blend_labels, evenly_changing, labels_for
 
 SEED_A = 42  # where the morph begins: any seed whose pattern you like
 SEED_B = 2  # and where it ends
-FAMILY = "any"  # a name, if the model knows families; "any": that of SEED_A
+FAMILY = "any"  # which cloth: "kuba", "adire", ...; "any": that of SEED_A
 FAMILY_B = "same"  # try "any": that of SEED_B, and one family turns into the other
 NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer
 FPS = 8  # frames a second, 1 to 50

@@ -27,6 +27,7 @@ from ddpm.command_line import exercise_parser, run, whole
 from ddpm.dataset import SEEN, draw_all
 from ddpm.pictures import to_uint8
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import GUIDANCE
 from from_scratch.metrics import precision_recall
 
 
@@ -63,7 +64,7 @@ def column(pictures, reference, judge, labels, families):
 
 def main(argv=None):
     parser = exercise_parser(
-        __doc__, out=None, steps=20, sampler="dpmpp", seed=0, guidance=1.0
+        __doc__, out=None, steps=20, sampler="dpmpp", seed=0, guidance=GUIDANCE
     )
     parser.add_argument("--count", type=whole(16, 10**6), default=1024)
     parser.add_argument(

@@ -20,15 +20,24 @@ from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import exercise_parser, run, whole
 from ddpm.pictures import slerp, to_uint8
 from ddpm.sampling import denoise, draw_noise
+from ddpm.steering import GUIDANCE
 
 FRAMES = 48
 
 
-def morph(diffusion, seeds, name, steps, sampler):
+def morph(diffusion, seeds, name, steps, sampler, guidance):
     """The frames between two seeds of the family `name`: (FRAMES, 64, 64, 3) uint8."""
     noise = slerp(torch.linspace(0, 1, FRAMES), *draw_noise(seeds).split(1))
     label = diffusion.model.one_hot([name] * FRAMES)
-    images = denoise(diffusion, noise, steps, sampler, batch_size=48, label=label)
+    images = denoise(
+        diffusion,
+        noise,
+        steps,
+        sampler,
+        batch_size=48,
+        label=label,
+        guidance=guidance,
+    )
     return to_uint8(images)
 
 
@@ -51,7 +60,9 @@ def measure(frames, judge, label):
 
 
 def main(argv=None):
-    parser = exercise_parser(__doc__, out=None, steps=20, sampler="dpmpp", seed=0)
+    parser = exercise_parser(
+        __doc__, out=None, steps=20, sampler="dpmpp", seed=0, guidance=GUIDANCE
+    )
     parser.add_argument("--paths", type=whole(1, 10_000), default=32)
     args = parser.parse_args(argv)
     diffusion = load_diffusion(args.checkpoint or EMBEDDED_WEIGHTS, args.device)
@@ -62,7 +73,9 @@ def main(argv=None):
         label = path % len(families) if families else None
         seeds = (args.seed + 2 * path, args.seed + 2 * path + 1)
         name = families[label] if families else None
-        frames = morph(diffusion, seeds, name, args.steps, args.sampler)
+        frames = morph(
+            diffusion, seeds, name, args.steps, args.sampler, args.guidance
+        )
         rows.append(measure(frames, judge, label))
     heads = ("median", "1st quart.", "3rd quart.", "largest")
     print(f"\n{'':30}" + "".join(f"{head:>11}" for head in heads))

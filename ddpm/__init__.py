@@ -1,13 +1,13 @@
 """The machine behind the exercises. Each module imports only from those before it:
 
-files              one user's error, files written whole or not at all
-textiles           the cloths, drawn by one grammar
-discrete_textiles  those that the embedded weights learnt
-dataset            textiles in a folder, and any folder of pictures
-pictures           blending noise, grids, PNG and GIF files
-network            the U-Net, and the diffusion around it
-checkpoints        find, read, recognise, load and save weights
-sampling           noise, the samplers, and pictures out of both
-command_line       the flags that the scripts share, and the ranges of values
-training           batches, steps, milestones, and a run that goes on where it was
+files         one user's error, files written whole or not at all
+textiles      the cloths, drawn by one grammar
+dataset       textiles in a folder, and any folder of pictures
+pictures      blending noise, grids, PNG and GIF files
+network       the U-Net, and the diffusion around it
+checkpoints   find, read, recognise, load and save weights
+sampling      noise, the samplers, and pictures out of both
+steering      which family is drawn, and how firmly; morphs that change evenly
+command_line  the flags that the scripts share, and the ranges of values
+training      batches, steps, milestones, and a run that goes on where it was
 """

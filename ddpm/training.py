@@ -73,6 +73,7 @@ ALLOWED = {  # values of a preset and of its config, as `check_config` takes the
     "dim": (4, 1024, 2),
     "patch": [1, 2, 4, 8],
     "padding": ["zeros", "circular"],
+    "repeat": [0],  # nor tells where on a cloth they lie
     "families": [()],  # nothing here names the families of pictures
     "timesteps": (50, 4000),
     "objective": ["pred_v", "pred_noise", "pred_x0"],

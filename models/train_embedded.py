@@ -6,7 +6,8 @@
 Draws the textiles first, once; then trains until the last picture of `Settings` is
 seen. Stop it or kill it whenever you like: the same command goes on. RUN holds log.csv
 (pictures seen, loss, and errors on textiles that it never saw), run.pt (the state to go
-on from) and ema_*.pt, averaged weights: any exercise draws with them (--checkpoint).
+on from), samples_*.png (sixteen seeds, always the same) and ema_*.pt, averaged weights:
+any exercise draws with them (--checkpoint).
 The optimiser needs `pip install pytorch_optimizer`.
 """
 
@@ -35,6 +36,8 @@ from ddpm.command_line import folder, run, script_parser
 from ddpm.dataset import HELD_OUT, draw_all
 from ddpm.files import UserError, replacing
 from ddpm.network import LESSON_CONFIG, build
+from ddpm.pictures import make_grid, save_image, upscale
+from ddpm.steering import draw
 from ddpm.training import compile_for, ema_update, precision, stop_signals
 
 NETWORK = LESSON_CONFIG | {
@@ -270,6 +273,12 @@ def save(training, out, loss):
             csv.writer(file).writerow(["step", "pictures", "minutes", "loss", *names])
         row = [training.step, seen, f"{training.seconds / 60:.1f}", f"{loss:.4f}"]
         csv.writer(file).writerow([*row, *(f"{error:.4f}" for error in found)])
+    save_image(sixteen(training.emas[0]), out / f"samples_{seen}.png")
+
+
+def sixteen(diffusion):
+    """A grid of the sixteen seeds that show how far a run is, (3, H, W) in [0, 1]."""
+    return upscale(make_grid(draw(diffusion, range(42, 58), 20, "dpmpp")), 2)
 
 
 def train(settings, out):

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.pictures import lerp, slerp
 from ddpm.sampling import denoise, draw_noise
-from ddpm.steering import labels_for
+from ddpm.steering import ANY, GUIDANCE, labels_for
 from visuals.style import (
     FAINT,
     FIRST,
@@ -45,11 +45,14 @@ def draw():
     a, b = draw_noise(SEEDS).split(1)
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     t = torch.linspace(0, 1, FRAMES)
-    label = labels_for(diffusion.model, "any", SEEDS[:1] * FRAMES)
+    label = labels_for(diffusion.model, ANY, SEEDS[:1] * FRAMES)
     for y, (name, (blend, colour)) in zip((1.55, 0.45), WAYS.items(), strict=True):
         axes.text(MARGIN, y + SIDE / 2, name, weight="bold", va="center")
         axes.add_patch(Rectangle((1.02, y), 0.1, SIDE, color=colour, linewidth=0))
-        images = denoise(diffusion, blend(t, a, b), STEPS, "dpmpp", label=label)
+        noise = blend(t, a, b)
+        images = denoise(
+            diffusion, noise, STEPS, "dpmpp", label=label, guidance=GUIDANCE
+        )
         for i, image in enumerate(images):
             tile(axes, 1.25 + 1.1 * i, y, SIDE, image)
     for i, share in enumerate(t.tolist()):

@@ -6,7 +6,7 @@ import torch
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.sampling import denoise, draw_noise
-from ddpm.steering import labels_for
+from ddpm.steering import ANY, GUIDANCE, labels_for
 from visuals.style import MARGIN, NOISE_SEED, save, sheet, tile
 
 ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
@@ -30,8 +30,10 @@ def draw():
         for seed in DIRECTIONS
     ]
     noise = torch.cat(rows)
-    label = labels_for(diffusion.model, "any", [NOISE_SEED] * len(noise))
-    images = denoise(diffusion, noise, STEPS, "dpmpp", label=label)
+    label = labels_for(diffusion.model, ANY, [NOISE_SEED] * len(noise))
+    images = denoise(
+        diffusion, noise, STEPS, "dpmpp", label=label, guidance=GUIDANCE
+    )
     for i, image in enumerate(images):
         row, column = divmod(i, len(ANGLES))
         x, y = MARGIN + 1.1 * column, 1.35 - 1.1 * row

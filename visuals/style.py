@@ -19,8 +19,8 @@ from PIL import Image
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import BLUE, GREEN, PURPLE, VERMILION, to_uint8, write_gif
-from ddpm.sampling import draw_noise, predictor, sample
-from ddpm.steering import labels_for
+from ddpm.sampling import draw_noise, guided, sample
+from ddpm.steering import ANY, GUIDANCE, labels_for
 
 CLOTH_SEED = 11  # the textile that dissolves in every figure
 NOISE_SEED = 2  # the noise that every figure draws a pattern from
@@ -180,7 +180,7 @@ def walk(diffusion, steps, sampler="ddim"):
     """
     seeds = [NOISE_SEED]
     noise = draw_noise(seeds, diffusion.image_size[0])
-    predict = predictor(diffusion, labels_for(diffusion.model, "any", seeds))
+    predict = guided(diffusion, labels_for(diffusion.model, ANY, seeds), GUIDANCE)
     walked = sample(predict, noise, diffusion.alphas_cumprod, steps, sampler, seeds)
     *states, (_, picture, _) = ((t, x_t[0], x_0[0]) for t, x_t, x_0 in walked)
     return states, visible(picture)

@@ -28,8 +28,8 @@ from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.command_line import run, script_parser
 from ddpm.files import UserError, replacing
 from ddpm.pictures import save_gif, slerp, upscale
-from ddpm.sampling import denoise, draw_noise, predictor, sample
-from ddpm.steering import ANY, evenly_changing, labels_for
+from ddpm.sampling import denoise, draw_noise, guided, sample
+from ddpm.steering import ANY, GUIDANCE, evenly_changing, labels_for
 
 try:
     import onnx
@@ -129,22 +129,28 @@ class OnnxUnet(torch.nn.Module):
         super().__init__()
         self.session = onnxruntime.InferenceSession(packed)
         self.families, self.one_hot = unet.families, unet.one_hot
+        self.guidance = unet.guidance
 
     def forward(self, x, t, label=None):
-        """x (1, 3, H, W) in [-1, 1] with noise, t (1,) -> (1, 3, H, W)."""
-        inputs = {"x": x.numpy(), "t": t.float().numpy()}
+        """x (B, 3, H, W) in [-1, 1] with noise, t (B,) -> (B, 3, H, W)."""
+        inputs = {"x": x, "t": t.float()}
         if label is not None:
-            inputs["label"] = label.numpy()
-        return torch.from_numpy(self.session.run(None, inputs)[0])
+            inputs["label"] = label
+        answers = []
+        for row in range(len(x)):
+            one = {name: part[row : row + 1].numpy() for name, part in inputs.items()}
+            answers.append(torch.from_numpy(self.session.run(None, one)[0]))
+        return torch.cat(answers)
 
 
 def check_pictures(diffusion, packed):
     """Compare samples of both networks. Raises UserError if the difference shows."""
     noise = draw_noise(SEEDS)
     label = labels_for(diffusion.model, ANY, SEEDS)
-    exact = denoise(diffusion, noise, 20, "dpmpp", label=label)
+    asked = {"label": label, "guidance": GUIDANCE}
+    exact = denoise(diffusion, noise, 20, "dpmpp", **asked)
     diffusion.model = OnnxUnet(packed, diffusion.model)
-    close = denoise(diffusion, noise, 20, "dpmpp", batch_size=1, label=label)
+    close = denoise(diffusion, noise, 20, "dpmpp", **asked)
     difference = ((close - exact) * 255).abs().flatten(1)  # (8, 3 H W)
     means = difference.mean(1)
     print("Difference from the full weights in grey levels of 255, 20 dpmpp steps:")
@@ -223,7 +229,7 @@ def write_manifest(step, unet):
 def record(diffusion):
     """The two recordings: x_t beside x_0 as exercise 1 draws, a morph as exercise 3."""
     label = labels_for(diffusion.model, ANY, [42])
-    predict, schedule = predictor(diffusion, label), diffusion.alphas_cumprod
+    predict, schedule = guided(diffusion, label, GUIDANCE), diffusion.alphas_cumprod
     walk = sample(predict, draw_noise([42]), schedule, 20, "dpmpp")
     *pairs, _ = (torch.cat([x_t, x_0], dim=3) / 2 + 0.5 for _, x_t, x_0 in walk)
     frames = torch.cat(pairs + pairs[-1:] * 10).clamp(0, 1)  # the last stays a while
@@ -233,7 +239,8 @@ def record(diffusion):
     def draw(t):
         noise = slerp(t, *draw_noise([42, 2]).split(1))
         labels = None if label is None else label.expand(len(noise), -1)
-        return denoise(diffusion, noise, 20, "dpmpp", batch_size=1, label=labels)
+        asked = {"label": labels, "guidance": GUIDANCE}
+        return denoise(diffusion, noise, 20, "dpmpp", **asked)
 
     t = torch.linspace(0, 1, 17)
     there = draw(evenly_changing(t, draw(t)))  # within the family of the first

@@ -11,7 +11,7 @@
   const SIZE = Diffusion.SIZE;
   const STEPS = [1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250];
   const SAMPLERS = { dpmpp: "DPM-Solver++", ddim: "DDIM" };
-  const FAMILIES = LIVE.families ?? []; // that the network can be asked for
+  const FAMILIES = LIVE.families; // that the network can be asked for
   const ONE_PASS = LIVE.guidance === "one pass"; // how it can be asked more firmly
   const STRIDES = [32, 16, 8, 4, 2, 1]; // of a morph: coarse first, then filled in
   const PLACES = STRIDES[0];

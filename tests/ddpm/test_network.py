@@ -6,7 +6,13 @@ from conftest import TINY
 from denoising_diffusion_pytorch import Unet
 
 from ddpm.files import UserError
-from ddpm.network import LESSON_CONFIG, FabricUnet, TorusConv2d, build
+from ddpm.network import (
+    LESSON_CONFIG,
+    FabricUnet,
+    PlacedConv2d,
+    TorusConv2d,
+    build,
+)
 
 
 def test_patch_one_is_the_librarys_unet():
@@ -54,6 +60,22 @@ def test_circular_padding_is_that_of_torch(torus):
                 layer.__class__ = torch.nn.Conv2d
                 layer.padding_mode = "circular"
         torch.testing.assert_close(ours, torus.model(x, t))
+
+
+def test_places_are_learnt_and_repeat_on_a_larger_cloth():
+    torch.manual_seed(0)
+    config = TINY | {"padding": "circular", "repeat": 64}
+    with torch.inference_mode():
+        network, t = build(config).eval().model, torch.tensor([50])
+        first = network.init_conv
+        assert isinstance(first, PlacedConv2d) and not first.place.any()
+        first.place.normal_()
+        x = torch.randn(1, 3, 64, 64)
+        moved = network(x.roll(32, 3), t).roll(-32, 3)
+        assert (moved - network(x, t)).abs().max() > 1e-3  # a place is not another
+        patches = torch.randn(1, 12, 32, 64)  # of a cloth twice as wide
+        added = first(patches) - TorusConv2d.forward(first, patches)
+        torch.testing.assert_close(added, torch.cat([first.place] * 2, dim=3))
 
 
 def test_a_family_is_a_row_added_to_the_embedding_of_t(torus):

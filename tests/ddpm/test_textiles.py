@@ -25,10 +25,11 @@ def test_a_seed_names_the_same_cloth_on_every_machine(cloths):
     assert np.abs(stored - cloths).max() <= 1
 
 
-def test_borders_jump_as_neighbours_inside_do(cloths):
-    assert seam(cloths) == pytest.approx(1, abs=0.1)
-    for k in range(8):
-        assert seam(cloths[k::8]) == pytest.approx(1, abs=0.25)
+def test_borders_jump_no_more_than_neighbours_inside_do(cloths):
+    for k in range(8):  # less in some: motifs are mirrored where two cells meet
+        assert 0 < seam(cloths[k::8]) < 1.25
+    moved = np.stack([pattern(seed, moved=(21.3, 9.6)) for seed in range(64)])
+    assert seam(moved) == pytest.approx(1, abs=0.15)
     assert seam(cloths[:, :50, :50]) > 1.3  # cut, as cloth in photographs is
 
 
@@ -85,7 +86,7 @@ def test_a_small_change_of_a_number_is_a_small_change_of_the_cloth(monkeypatch):
 
     start, near, far = drawn(0.05), drawn(0.0502), drawn(0.1)
     change = [np.abs(c - start).mean(axis=(1, 2, 3)) for c in (near, far)]
-    assert change[0].max() < 1.5 and (change[0] < change[1] / 10).all()
+    assert change[0].max() < 1.5 and (change[0] < change[1] / 5).all()
 
 
 def test_superellipse_is_lozenge_circle_and_square():
@@ -98,9 +99,10 @@ def test_superellipse_is_lozenge_circle_and_square():
 
 
 def test_lattice_and_profile():
-    np.testing.assert_allclose(offset(np.array([0, 15, 17, 32.0]), 32), [0, 15, -15, 0])
+    u = np.array([0, 15, 16, 17, 32.0])
+    np.testing.assert_allclose(offset(u, 32), [-16, -1, 0, 1, -16])
     np.testing.assert_allclose(
-        wave(np.array([0, 8, 16, 24, 32.0]), 32), [0, 0.5, 1, 0.5, 0]
+        wave(np.array([0, 8, 16, 24, 32.0]), 32), [1, 0.5, 0, 0.5, 1]
     )
     assert bands(np.array([0.1, 0.5, 0.9]), 0.2, 0.8).tolist() == [0, 1, 2]
 

@@ -10,7 +10,8 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
-from ddpm.sampling import denoise, draw_noise
+from ddpm.sampling import draw_noise
+from ddpm.steering import draw
 
 CARD = (ROOT / "models" / "README.rst").read_text()
 
@@ -37,24 +38,26 @@ def test_file_is_small_and_describes_itself(embedded):
     count = sum(p.numel() for p in embedded.parameters())
     assert f"{count:,} parameters" in CARD
     assert f"{checkpoint['step']:,} steps" in CARD
+    assert embedded.model.families == tuple(textiles.FAMILIES)
 
 
 @torch.inference_mode()
 def test_error_on_cloth_it_has_not_seen_is_the_cards(embedded, held_out):
     row = re.search(r"^the embedded weights +(.*)$", CARD, flags=re.M)[1].split()
+    label = embedded.model.one_hot([textiles.family(k) for k in range(32)])
     for share, claimed in zip((0.9, 0.5, 0.2, 0.08, 0.02), row, strict=True):
         t = int((embedded.alphas_cumprod - share).abs().argmin())
         a = embedded.alphas_cumprod[t]
         noise = draw_noise(range(32))
         x_t = a.sqrt() * held_out + (1 - a).sqrt() * noise
-        v = embedded.model(x_t, torch.full((32,), t))
+        v = embedded.model(x_t, torch.full((32,), t), label)
         x_0 = (a.sqrt() * x_t - (1 - a).sqrt() * v).clamp(-1, 1)
         error = (x_0 - held_out).square().mean().sqrt().item()
         assert error == pytest.approx(float(claimed), rel=0.1)
 
 
 def test_pictures_are_as_smooth_and_as_colourful_as_cloth(embedded, held_out):
-    pictures = denoise(embedded, draw_noise(range(42, 58)), 20, "dpmpp") * 2 - 1
+    pictures = draw(embedded, range(42, 58), 20, "dpmpp") * 2 - 1
 
     def grain(x):  # 4-pixel patches hold most of the model's errors, in rough pixels
         inner = x[..., 1:-1, 1:-1]
