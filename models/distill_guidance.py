@@ -88,7 +88,7 @@ def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("model", type=Path, help="the teacher")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--steps", type=whole(1, 10**6), default=1_000)
+    parser.add_argument("--steps", type=whole(1, 10**6), default=800)
     args = parser.parse_args(argv)
     checkpoint = read_checkpoint(args.model)
     teacher = from_checkpoint(checkpoint, args.model)

@@ -59,11 +59,11 @@ class Settings:
     config: dict = field(default_factory=lambda: NETWORK)
     draw: Callable = textiles.pattern
     textiles: int = 48_000  # drawn
-    pictures: int = 300_000  # seen in all
+    pictures: int = 128_000  # seen in all
     batch_size: int = 32
-    learning_rate: float = 3e-4  # with 1e-3 the errors ceased to fall at 100,000
+    learning_rate: float = 6e-4
     warm_up: int = 500  # steps until it is reached
-    cooldown: float = 0.25  # part of the run in which it falls to zero
+    cooldown: float = 0.8  # part of the run in which it falls to zero
     no_label: float = 0.1  # part of the pictures shown without their family's name
     # Timesteps: (part of the batch that lies below it, t), spread evenly between.
     spread: tuple = ((0, 0), (0.015, 30), (0.725, 450), (1, 1000))

@@ -20,11 +20,13 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
 
 import exercise2_explore
 import exercise3_train
-from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
+from comparison import dcgan
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
 from ddpm.pictures import lerp, make_grid, slerp, upscale
 from ddpm.sampling import SAMPLERS, denoise, draw_noise, predictor, timestep_pairs
+from models.train_embedded import Settings
 from visuals import style
 
 PAGE = (ROOT / "README.rst").read_text("utf-8")
@@ -79,12 +81,6 @@ def loss_of_zero():
     return f"{(square.mean() + square[30:450].mean()) / 2:.2f}"
 
 
-def last_loss():
-    path = ROOT / "training_results" / "embedded" / "loss.csv"
-    *_, last = csv.DictReader(path.read_text("utf-8").splitlines())
-    return f"{math.ceil(100 * float(last['loss'])) / 100:.2f}"
-
-
 def spacing():
     pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu").num_timesteps, 250)
     (gap,) = {t - t_next for t, t_next in pairs}
@@ -102,8 +98,14 @@ NUMBERS = {
     "data_variance": lambda: f"{textile_moments()[0]:.2f}",
     "share_at_half": lambda: share(0.5),
     "loss_zero": loss_of_zero,
-    "loss_end": last_loss,
     "embedded_parameters": lambda: parameters(load_diffusion(EMBEDDED_WEIGHTS, "cpu")),
+    "label_width": lambda: str(
+        load_diffusion(EMBEDDED_WEIGHTS, "cpu").model.time_mlp.rows.out_features
+    ),
+    "gan_pictures": lambda: f"{dcgan.STEPS * dcgan.BATCH:,}",
+    "ddpm_pictures": lambda: (
+        f"{read_checkpoint(EMBEDDED_WEIGHTS)['step'] * Settings().batch_size:,}"
+    ),
     "lesson_parameters": lambda: parameters(Unet(64, dim_mults=(1, 2, 4, 8))),
     "alpha_bar_100_linear": lambda: f"{alpha_bar(linear_beta_schedule, 100):.3f}",
     "alpha_bar_250_linear": lambda: f"{alpha_bar(linear_beta_schedule, 250):.3f}",
@@ -404,6 +406,29 @@ def test_gan_is_faster_and_behind_in_every_other_column():
     assert float(gan["Frechet distance"]) > float(ours["Frechet distance"])
     for column in ("precision", "recall", "recognised", "smallest family"):
         assert float(gan[column]) < float(ours[column]), column
+
+
+def measured_with(weight):
+    """{row: what the second judge said of the model} as measure_model printed it."""
+    path = ROOT / "comparison" / "results" / f"guidance_{weight}.txt"
+    _, table = path.read_text("utf-8").split(f", guidance {weight}, ")
+    head, *rows = [line for line in table.splitlines()[1:] if line]
+    assert [text.strip() for text in re.findall(r"[a-z]+, [a-z]+", head)] == [
+        f"{who}, {judge}" for judge in ("first", "second") for who in ("model", "floor")
+    ]
+    return {row[:26].strip(): float(row[26:].split()[2]) for row in rows}
+
+
+@pytest.mark.parametrize("title", ["README.rst", "models/README.rst"])
+def test_guidance_table_is_what_was_measured(title):
+    table = (ROOT / title).read_text("utf-8").split(".. guidance table")[1]
+    rows = re.findall(r"^ *(\d) +(\S+)(?: %)? +(\S+) +(\S+)", table, re.M)[:3]
+    assert [row[0] for row in rows] == ["1", "2", "4"]
+    for weight, asked, precision, recall in rows:
+        found = measured_with(weight)
+        assert float(asked) == pytest.approx(100 * found["as asked"], abs=0.06)
+        assert float(precision) == pytest.approx(found["precision"], abs=0.006)
+        assert float(recall) == pytest.approx(found["recall"], abs=0.006)
 
 
 def test_every_family_has_a_row_and_a_source():
