@@ -39,15 +39,18 @@ function startQuiz(box, sheet) {
   const choices = KINDS.map((words, kind) => addButton(words, () => answer(kind)));
   const next = addButton("next", () => {
     ask();
-    box.focus({ preventScroll: true }); // for the keys: the button is gone
+    box.focus({ preventScroll: true }); // the button is gone; the keys are not
   });
 
   let order;
   let right;
   let place = 16;
-  function swap(answered) {
-    choices.forEach((button) => (button.hidden = answered));
-    next.hidden = !answered;
+  let asked;
+  function show(words, asking) {
+    text.textContent = words;
+    asked = asking;
+    choices.forEach((button) => (button.style.visibility = asking ? "" : "hidden"));
+    next.style.visibility = asking ? "hidden" : "";
   }
   function ask() {
     if (place === 16) [order, place, right] = [shuffled([...Array(16).keys()]), 0, 0];
@@ -56,20 +59,16 @@ function startQuiz(box, sheet) {
     const from = [LEFT + column * PITCH, top, SIDE, SIDE];
     canvas.getContext("2d").drawImage(sheet, ...from, 0, 0, SIDE, SIDE);
     canvas.setAttribute("aria-label", `Cloth ${place + 1} of 16`);
-    text.textContent = `Cloth ${place + 1} of 16`;
-    swap(false);
+    show(`Cloth ${place + 1} of 16`, true);
   }
   function answer(kind) {
     const truth = order[place] < 8 ? 0 : 1;
     right += kind === truth;
     place += 1;
-    const verdict = kind === truth ? "Right" : "Wrong";
-    text.textContent = `${verdict}: cloth ${place} of 16 is ${KINDS[truth]}.`;
-    if (place === 16) {
-      text.textContent += ` You got ${right} right; guessing gives 8 on average.`;
-    }
+    let words = `${kind === truth ? "Right" : "Wrong"}: it is ${KINDS[truth]}.`;
+    if (place === 16) words += ` You got ${right} of 16; guessing gets 8.`;
     next.textContent = place === 16 ? "Again" : "Next";
-    swap(true);
+    show(words, false);
     next.focus({ preventScroll: true }); // so Enter and the space bar go on
   }
   box.tabIndex = 0;
@@ -77,8 +76,8 @@ function startQuiz(box, sheet) {
   box.setAttribute("aria-label", "Data set or model?");
   box.addEventListener("keydown", (event) => {
     const kind = KEYS[event.key.toLowerCase()];
-    const asked = next.hidden && !event.ctrlKey && !event.metaKey && !event.altKey;
-    if (asked && kind !== undefined) answer(kind);
+    const alone = !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (asked && alone && kind !== undefined) answer(kind);
   });
   ask();
 }
