@@ -122,8 +122,9 @@ def show_forward_process(_, args):
         f"t = {t}\n" + rf"$\bar\alpha_t$ = {alpha_bar[t]:.3f}"
         for t in TIMESTEPS_TO_SHOW
     ]
+    row, labels = [(x_t + 1) / 2 for x_t in mixed], ["noisy\npicture"]
     name = "forward_diffusion_demo.png"
-    draw_rows([[(x_t + 1) / 2 for x_t in mixed]], titles, ["x_t"], args, name)
+    draw_rows([row], titles, labels, args, name)
     return [name]
 
 
@@ -158,7 +159,8 @@ def show_reverse_process(diffusion, args):
     rows = [[states[t][row] for t in times] for row in (0, 1)]
     titles = [f"t = {t}" for t in times]
     name, film = "reverse_diffusion_demo.png", "exercise2_denoising.gif"
-    draw_rows(rows, titles, ["x_t", "predicted\nx_0"], args, name)
+    labels = ["noisy\npicture", "predicted\npicture"]
+    draw_rows(rows, titles, labels, args, name)
 
     every = max(1, len(states) // 40)
     frames = [torch.cat(states[t], dim=2) for t in sorted(states)[::-every]]
@@ -182,7 +184,8 @@ def compare_samplers(diffusion, args):
         f"DDIM,\n{REFERENCE_STEPS} steps",
     ]
     name = "exercise2_samplers.png"
-    draw_rows(rows, titles, samplers, args, name)
+    full = {"ddim": "DDIM", "ddpm": "DDPM", "dpmpp": "DPM-\nSolver++"}
+    draw_rows(rows, titles, [full[sampler] for sampler in samplers], args, name)
     return [name]
 
 

@@ -34,6 +34,8 @@ def show(report):
                 state = "done" if check["done"] else "OPEN"
                 print(f"  {state}  {sentence(check)}")
     print("{} of {} done.".format(*count(report)))
+    path = [check["done"] for check in report["checks"] if check["on_path"]]
+    print(f"Of the lesson's marked path, {sum(path)} of {len(path)}.")
 
 
 def check_one(folder, as_json):

@@ -28,6 +28,7 @@ GOALS = {
     4: ["reverse_diffusion_demo.png", "exercise2_denoising.gif"],
     5: ["exercise2_samplers.png"],
 }
+BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so is 3b
 TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler"}
 
 # --- Exercises 1 and 2 ------------------------------------------------------
@@ -177,9 +178,9 @@ def check_folder(folder, name=None):
             done, says = False, error
         except Exception as error:  # a folder may hold what nobody has thought of
             done, says = False, f"It cannot be checked: {error}"
-        checks.append(
-            {"exercise": exercise, "item": item, "done": done, "says": plain(says)}
-        )
+        found = {"exercise": exercise, "item": item, "done": done, "says": plain(says)}
+        on_path = exercise != "3b" and item not in BEYOND
+        checks.append(found | {"on_path": on_path})
     return {
         "name": plain(name or folder.resolve().name, 40),
         "done": all(check["done"] for check in checks),
@@ -196,4 +197,5 @@ def count(report, exercise=None):
 
 def sentence(check):
     item, says = check["item"], check["says"]
-    return says if says.startswith(item) else f"{item}: {says}"
+    text = says if says.startswith(item) else f"{item}: {says}"
+    return text if check["done"] or check["on_path"] else f"{text} (Beyond the path.)"

@@ -4,9 +4,11 @@ Each should give a mixture of two tensors. So two numbers tell what a student's 
 does, how much of each is in its result; and by these numbers a mistake is known.
 """
 
+import numpy as np
 import torch
 
 from checks.todos import attempt, check_tensor, hint
+from ddpm.files import UserError
 from ddpm.sampling import draw_noise
 
 AGREE = 1e-3  # weights and values: rounding is far smaller, and any mistake larger
@@ -99,21 +101,47 @@ def tell(number, function, arguments, names, right, mistakes):
     given = [argument.clone() for argument in arguments]
     result = attempt(number, function, *given)
     check_tensor(number, function, result, arguments[0])
+    check_no_numpy(number, function, arguments)
     if not all(map(torch.equal, given, arguments)):
         text = "changes what it is handed: make a new tensor, without += or mul_."
         raise hint(number, function, text)
     if not result.isfinite().all():
         text = "gives values that are not numbers: is there a root of less than 0?"
         raise hint(number, function, text)
-    basis = torch.stack([x.flatten() for x in arguments[:2]], dim=1)
+    if not torch.equal(result, attempt(number, function, *given)):
+        text = f"draws noise of its own: take the {names[1]} that it is handed."
+        raise hint(number, function, text)
+    parts = [x.flatten() for x in arguments[:2]]
+    basis = torch.stack([*parts, torch.ones_like(parts[0])], dim=1)
     result = result.detach().float().reshape(-1, 1)
-    if torch.allclose(result, basis @ torch.tensor([right]).T, atol=AGREE):
+    if torch.allclose(result, basis[:, :2] @ torch.tensor([right]).T, atol=AGREE):
         return
-    found = torch.linalg.lstsq(basis, result).solution.flatten()
+    solution = torch.linalg.lstsq(basis, result).solution
+    *found, constant = solution.flatten().tolist()
+    if abs(constant) > AGREE and torch.allclose(basis @ solution, result, atol=AGREE):
+        text = f"adds {constant:.2f} to all values: put brackets around 1 - alpha_bar."
+        raise hint(number, function, text)
     for *weights, text in mistakes:
-        if torch.allclose(found, torch.tensor(weights).float(), atol=AGREE):
+        if np.allclose(found, weights, atol=AGREE):
             raise hint(number, function, text)
     text = "weighs {} with {:.2f} and {} with {:.2f}; right is {:.2f} and {:.2f}"
     text = text.format(names[0], found[0], names[1], found[1], *right)
     numbers = " and ".join(f"{float(a):g}" for a in arguments[2:])
     raise hint(number, function, f"{text}, where alpha_bar is {numbers}.")
+
+
+def check_no_numpy(number, function, arguments):
+    """UserError if a tensor is handed to NumPy, which cannot read one on a GPU.
+
+    Nor one that keeps a gradient, and that can be tried anywhere.
+    """
+    x, eps, *alpha_bars = (argument.clone() for argument in arguments)
+    for alpha_bar in alpha_bars:
+        alpha_bar.requires_grad_()
+    try:
+        attempt(number, function, x, eps, *alpha_bars)
+    except UserError as error:
+        if "numpy()" in str(error):
+            text = "hands a tensor to NumPy, which no GPU allows: alpha_bar.sqrt() "
+            text += "and alpha_bar ** 0.5 are roots, too."
+            raise hint(number, function, text) from None

@@ -1,5 +1,6 @@
 """The TODOs of exercise3_morph.py, tried on small things: what is open, what is off."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,14 @@ import torch
 
 from ddpm.files import UserError
 from ddpm.sampling import draw_noise
+
+RESULTS = {  # what the last line of each function returns
+    "blend_values": "values",
+    "blend": "blended",
+    "mix": "x_t",
+    "estimate": "x_0",
+    "step": "x_next",
+}
 
 
 def check(blend_values, blend, num_frames):
@@ -25,13 +34,24 @@ def hint(number, function, text):
 
 def attempt(number, function, *arguments):
     """What a student's function gives; UserError if it stops or is still open."""
+    name = RESULTS.get(function.__name__, "result")
     try:
-        result = function(*arguments)
+        with warnings.catch_warnings():  # what they say, the run will say again
+            warnings.simplefilter("ignore")
+            result = function(*arguments)
     except Exception as error:  # whatever a student may write
         reason = f"{type(error).__name__}: {error}"
+        missing = getattr(error, "name", None)  # of a NameError
+        if missing == name:
+            reason += f": a line should begin with `{name} =`"
+        if missing == "np" and "alpha_bar" in function.__code__.co_varnames:
+            reason += ": a tensor has a root of its own, alpha_bar.sqrt()"
         raise hint(number, function, f"stops with {reason}.") from None
     if result is ...:
         text = "is still open: put your code in place of the dots."
+        raise hint(number, function, text)
+    if result is None:
+        text = f"gives nothing: its last line should be `return {name}`."
         raise hint(number, function, text)
     return result
 
@@ -56,6 +76,11 @@ def check_values(blend_values, num_frames):
     except (TypeError, ValueError):
         text = "must give numbers: an array from np.linspace."
         raise hint(1, blend_values, text) from None
+    if values.shape == (1,) and values[0] == 0:
+        text = (
+            "gives the 0 alone, as np.arange does, whose third argument is the step: "
+        )
+        raise hint(1, blend_values, text + "that of np.linspace says how many.")
     if values.shape != (num_frames,):
         text = (
             f"has shape {values.shape}; it needs one number a frame: ({num_frames},). "
@@ -65,6 +90,10 @@ def check_values(blend_values, num_frames):
     if not np.allclose(values[[0, -1]], [0, 1]):
         text = f"runs from {values[0]:g} to {values[-1]:g}; it should run from 0 to 1, "
         text += "both ends included, as np.linspace has them."
+        if np.allclose(values, np.arange(num_frames)):
+            text = "counts the frames, as np.arange does: np.linspace can end at 1."
+        if np.allclose(values, np.arange(num_frames) / num_frames):
+            text = "stops one step before 1, as np.arange does: np.linspace ends at 1."
         raise hint(1, blend_values, text)
     return values
 
@@ -75,6 +104,9 @@ def check_blend(blend):
     for t, end, name in ((0.0, a, "A"), (1.0, b, "B")):
         blended = attempt(2, blend, t, a.clone(), b.clone())
         check_tensor(2, blend, blended, a)
+        if torch.allclose(blended.float(), 1 - t * a + t * b, atol=1e-5):
+            text = "takes t * A away from 1: put 1 - t in brackets, (1 - t) * noise_a."
+            raise hint(2, blend, text)
         if torch.allclose(blended.float(), -end, atol=1e-5):
             raise hint(2, blend, f"gives minus {name} at t = {t:g}: add the two.")
         if not torch.allclose(blended.float(), end, atol=1e-5):

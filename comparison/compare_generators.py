@@ -36,7 +36,7 @@ SHOWN = 16  # pictures of each set on the contact sheet
 REAL = 4_000  # drawn textiles to measure against
 COLUMNS = {  # name: (its heading on the page, what is better)
     "pictures": ("Pictures", ""),
-    "Frechet distance": ("Frechet distance", "less"),
+    "Frechet distance": ("Fréchet distance", "less"),
     "90 % interval": ("90 % interval", ""),
     "precision": ("Precision", "more"),
     "recall": ("Recall", "more"),
@@ -85,7 +85,7 @@ def remark(row, images, other):
     """What to make of a row; other: the row of real pictures that were held out."""
     found = []
     if len(images) < FEW:
-        found.append(f"fewer than {FEW} pictures: the Frechet distance is unreliable")
+        found.append(f"fewer than {FEW} pictures: the Fréchet distance is unreliable")
     apart = [
         nearest(images[i : i + 1], np.delete(images, i, axis=0))[0][0]
         for i in range(min(len(images), 64))
@@ -132,7 +132,8 @@ def draw_bars(rows, path):
         panel.barh(range(len(rows)), values, color=colours)
         for i, value in enumerate(values):
             panel.text(value, i, f" {value:.2f}", va="center", fontsize=9)
-        panel.set_title(f"{column}\n({COLUMNS[column][1]} is better)", fontsize=10)
+        heading, better = COLUMNS[column]
+        panel.set_title(f"{heading}\n({better} is better)", fontsize=10)
         panel.set(xlim=(0, 1.35 * max(values) + 1e-9), xticks=[])
         panel.set_yticks(
             range(len(rows)), list(rows) if panel is figure.axes[0] else []

@@ -73,9 +73,7 @@ def main(argv=None):
         label = path % len(families) if families else None
         seeds = (args.seed + 2 * path, args.seed + 2 * path + 1)
         name = families[label] if families else None
-        frames = morph(
-            diffusion, seeds, name, args.steps, args.sampler, args.guidance
-        )
+        frames = morph(diffusion, seeds, name, args.steps, args.sampler, args.guidance)
         rows.append(measure(frames, judge, label))
     heads = ("median", "1st quart.", "3rd quart.", "largest")
     print(f"\n{'':30}" + "".join(f"{head:>11}" for head in heads))

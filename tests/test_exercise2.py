@@ -95,10 +95,11 @@ def test_goal_3_draws_a_seed_twice(go, capsys):
 
 def test_goal_4_ends_in_the_picture_of_exercise_1(go, tiny, monkeypatch):
     monkeypatch.setattr(exercise2_explore, "CAPTURE_TIMESTEPS", [999, 610, 0])
-    rows, titles, _ = go("--goal", "4", "--steps", "10", "--seed", "3")[
+    rows, titles, labels = go("--goal", "4", "--steps", "10", "--seed", "3")[
         "reverse_diffusion_demo.png"
     ]
     assert titles == ["t = 999", "t = 599", "t = 99"]
+    assert labels == ["noisy\npicture", "predicted\npicture"]
     torch.testing.assert_close(rows[0][0], ((draw_noise([3])[0] + 1) / 2).clamp(0, 1))
     final = denoise(tiny, draw_noise([3]), 10)[0]
     torch.testing.assert_close(rows[1][-1], final, atol=1e-5, rtol=0)
@@ -110,13 +111,15 @@ def test_goal_4_ends_in_the_picture_of_exercise_1(go, tiny, monkeypatch):
     assert np.abs(last[:, :192].astype(int) - last[:, 192:]).mean() < 6  # dithered
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp", "ddpm"])
-def test_goal_5_sets_a_sampler_against_ddim(go, tiny, monkeypatch, sampler):
+@pytest.mark.parametrize(
+    ("sampler", "label"), [("dpmpp", "DPM-\nSolver++"), ("ddpm", "DDPM")]
+)
+def test_goal_5_sets_a_sampler_against_ddim(go, tiny, monkeypatch, sampler, label):
     monkeypatch.setattr(exercise2_explore, "SAMPLER", sampler)
     monkeypatch.setattr(exercise2_explore, "SOLVER_STEPS", (2, 5))
     rows, _, labels = go("--goal", "5", "--seed", "4")["exercise2_samplers.png"]
-    assert labels == ["ddim", sampler]
-    for row, name in zip(rows, labels, strict=True):
+    assert labels == ["DDIM", label]
+    for row, name in zip(rows, ["ddim", sampler], strict=True):
         for steps, image in zip((2, 5), row, strict=False):
             expected = denoise(tiny, draw_noise([4]), steps, name, seeds=[4])[0]
             torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)

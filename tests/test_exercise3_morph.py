@@ -74,10 +74,16 @@ RIGHT = {
         ("np.linspace(1, 0, num_frames)", "...", r"TODO 1 .*from 1 to 0"),
         ("np.linspase(0, 1, num_frames)", "...", r"TODO 1 .*stops with AttributeError"),
         ("['a'] * num_frames", "...", r"TODO 1 .*must give numbers"),
-        ("None", "...", r"TODO 1 "),
+        ("None", "...", r"TODO 1 .*gives nothing: its last line should be `return values`"),
+        ("np.arange(num_frames)", "...", r"TODO 1 .*counts the frames, as np.arange does"),
+        ("np.arange(0, 1, 1 / num_frames)", "...", r"TODO 1 .*stops one step before 1, as np.arange"),
+        ("np.arange(0, 1, num_frames)", "...", r"TODO 1 .*gives the 0 alone, as np.arange does"),
         (RIGHT["values"], "t * noise_a + (1 - t) * noise_b", r"TODO 2 .*not give noise A"),
         (RIGHT["values"], "noise_a", r"TODO 2 .*not give noise B at t = 1"),
         (RIGHT["values"], "(1 - t) * noise_a - t * noise_b", r"TODO 2 .*gives minus B"),
+        (RIGHT["values"], "1 - t * noise_a + t * noise_b", r"TODO 2 .*put 1 - t in brackets"),
+        (RIGHT["values"], "t * noise_b + 1 - t * noise_a", r"TODO 2 .*put 1 - t in brackets"),
+        (RIGHT["values"], "None", r"TODO 2 .*gives nothing: its last line should be `return blended`"),
         (RIGHT["values"], "noise_a[0]", r"TODO 2 .*shape \(3, 8, 8\).*\(1, 3, 8, 8\)"),
         (RIGHT["values"], "t", r"TODO 2 .*gives a float; it should give a tensor"),
         (RIGHT["values"], "lerp", r"TODO 2 .*stops with NameError"),
@@ -94,6 +100,22 @@ def test_open_and_wrong_todos_get_a_hint_before_anything_is_loaded(
     with pytest.raises(UserError, match=sentence) as caught:
         scope["main"]([])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["", "    value = 0\n"])
+@pytest.mark.parametrize("name", ["values", "blended"])
+def test_a_line_that_is_gone_or_misspelt_is_named(tmp_path, name, line):
+    text = filled(tmp_path, **RIGHT).read_text()
+    scope = {"__name__": "student"}
+    exec(re.sub(rf"    {name} = .*\n", line, text), scope)
+    with pytest.raises(UserError, match=f"a line should begin with `{name} =`"):
+        todos.check(scope["blend_values"], scope["blend"], 20)
+
+
+@pytest.mark.parametrize("num_frames", [2, 20])
+def test_the_right_values_are_no_count_of_frames(num_frames):
+    values = np.linspace(0, 1, num_frames)
+    assert np.array_equal(todos.check(lambda n: values, lerp, num_frames), values)
 
 
 def test_unfilled_file_exits_with_1_and_no_traceback(tmp_path):

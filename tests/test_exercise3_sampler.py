@@ -22,10 +22,11 @@ RIGHT = {
 
 
 def filled(path, **lines):
-    """The script as a module, with lines in place of the dots."""
+    """The script as a module, with lines in place of the dots; None takes one out."""
     text = SOURCE
     for name, line in lines.items():
-        text = text.replace(f"    {name} = ...", f"    {name} = {line}")
+        new = "" if line is None else f"    {name} = {line}\n"
+        text = text.replace(f"    {name} = ...\n", new)
     path.write_text(text, "utf-8")
     module = types.ModuleType("student")
     exec(compile(text, str(path), "exec"), module.__dict__)
@@ -89,7 +90,11 @@ def test_unfilled_it_says_what_is_open_before_anything_is_loaded(student, missin
         ("x_t", "(alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps)[0]", r"gives shape \(3, 8, 8\)"),
         ("x_t", "math.sqrt(alpha_bar)", "gives a float; it should give a tensor"),
         ("x_t", "(alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps).numpy()", "gives a ndarray; it should give a tensor"),
-        ("x_t", "None", "gives a NoneType"),
+        ("x_t", "None", "gives nothing: its last line should be `return x_t`"),
+        ("x_t", "np.sqrt(alpha_bar) * x_0", "NameError: .*: a tensor has a root of its own"),
+        ("x_t", "__import__('numpy').sqrt(alpha_bar) * x_0 + (1 - alpha_bar).sqrt() * eps", "hands a tensor to NumPy"),
+        ("x_t", "alpha_bar.sqrt() * x_0 + 1 - alpha_bar.sqrt() * eps", "adds 1.00 to all values: put brackets around 1 - alpha_bar"),
+        ("x_t", "alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * torch.randn_like(x_0)", "draws noise of its own: take the eps"),
         ("x_t", "alpha_bar.sqrt() * x_0 + (alpha_bar - 1).sqrt() * eps", "not numbers: is there a root of less than 0"),
         ("x_t", "alpha.sqrt() * x_0", "stops with NameError"),
         ("x_t", "math.sqrt(alpha_bar - 1) * eps", "stops with ValueError"),
@@ -103,6 +108,9 @@ def test_unfilled_it_says_what_is_open_before_anything_is_loaded(student, missin
         ("x_0", "(x_t - (1 - alpha_bar) * eps) / alpha_bar.sqrt()", "takes no root of 1 - alpha_bar"),
         ("x_0", "(x_t - (1 - alpha_bar.sqrt()) * eps) / alpha_bar.sqrt()", "subtracts after the root"),
         ("x_0", "(x_t - alpha_bar.sqrt() * eps) / (1 - alpha_bar).sqrt()", "weights swapped"),
+        ("x_0", "(x_t - 1 - alpha_bar.sqrt() * eps) / alpha_bar.sqrt()", "adds -1.25 to all values: put brackets"),
+        ("x_0", "(x_t - (1 - alpha_bar).sqrt() * torch.randn_like(eps)) / alpha_bar.sqrt()", "draws noise of its own"),
+        ("x_0", "(x_t - __import__('numpy').sqrt(1 - alpha_bar) * eps) / alpha_bar.sqrt()", "hands a tensor to NumPy"),
         ("x_0", "(x_t - eps) / alpha_bar.sqrt()", "takes eps away in full"),
         ("x_0", "x_t.sub_((1 - alpha_bar).sqrt() * eps).div_(alpha_bar.sqrt())", "changes what it is handed"),
         ("x_next", "alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps", "stays at t"),
@@ -114,7 +122,8 @@ def test_unfilled_it_says_what_is_open_before_anything_is_loaded(student, missin
         ("x_next", "alpha_bar_next.sqrt() * x_0", "leaves the noise out"),
         ("x_next", "x_0", "gives x_0: that is no step"),
         ("x_next", "(1 - alpha_bar_next).sqrt() * eps", "leaves the picture out"),
-        ("x_next", "mix(x_0, torch.randn_like(eps), alpha_bar_next)", "weighs x_0 with .*; right is 0.80 and 0.60, where alpha_bar is 0.2 and 0.64"),
+        ("x_next", "mix(x_0, torch.randn_like(eps), alpha_bar_next)", "draws noise of its own: take the eps"),
+        ("x_next", "0.5 * x_0 + 0.5 * eps", "weighs x_0 with 0.50 .*; right is 0.80 and 0.60, where alpha_bar is 0.2 and 0.64"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_by_what_it_does(student, name, line, sentence):
@@ -126,6 +135,13 @@ def test_a_mistake_is_told_by_what_it_does(student, name, line, sentence):
     assert re.fullmatch(
         r"TODO \d \(exercise3_sampler.py, from line \d+\) [^\n]+", str(caught.value)
     )
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_line_that_is_gone_is_named(student, name):
+    module = student(**{name: None})
+    with pytest.raises(UserError, match=f"a line should begin with `{name} =`"):
+        sampler_todos.check(module.mix, module.estimate, module.step)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ ROW = 0.5  # inches
 
 def draw():
     height = 1.35 + ROW * len(HISTORY)
-    figure, axes = sheet(height, "From an idea to films, in ten years")
+    first, *_, last = (year for year, *_ in HISTORY)
+    figure, axes = sheet(height, f"From an idea to films, {first} to {last}")
     x = 1.15
     tops = [height - 1.15 - ROW * i for i in range(len(HISTORY))]
     axes.plot([x, x], [tops[0], tops[-1]], color=FAINT, linewidth=3, zorder=0)

@@ -16,16 +16,19 @@ from visuals.style import (
     SMALL,
     SOFT,
     TEXT,
+    TIMES,
     plot_area,
     save,
     sheet,
     tile,
 )
 
-SEEDS = (53, 13)  # of the noises A and B
+CANDIDATES = 12  # pairs of noises, seeds 0 and 12, 1 and 13, ...
+RANK = 3  # of the pair shown: so many differ more half-way, and most differ less
 PAIRS = 50  # of noises whose midpoints are counted
-FRAMES = 5
+SHOWN = (0.25, 0.375, 0.5, 0.625, 0.75)  # further out the two ways are nearly one
 STEPS = 25  # of DPM-Solver++
+STRONGER = 2  # times the difference
 SIDE = 1.0  # inches
 WAYS = {"lerp": (lerp, FIRST), "slerp": (slerp, SECOND)}
 
@@ -36,29 +39,59 @@ def midpoints():
     return {name: blend(0.5, a, b).flatten() for name, (blend, _) in WAYS.items()}
 
 
-def draw():
-    figure, axes = sheet(6.45, "A straight line leaves the noise too weak")
-    draw_sphere(plot_area(figure, 0.3, 3.2, 2.75, 2.6))
-    draw_histogram(plot_area(figure, 3.75, 3.6, 2.95, 1.75))
+def frames(diffusion, seed, t):
+    """What is drawn at places t on both ways from a seed's noise to its partner's.
 
-    axes.text(1.25, 1.55 + SIDE + 0.1, "what the model draws on the way from A to B")
-    a, b = draw_noise(SEEDS).split(1)
-    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    t = torch.linspace(0, 1, FRAMES)
-    label = labels_for(diffusion.model, ANY, SEEDS[:1] * FRAMES)
-    for y, (name, (blend, colour)) in zip((1.55, 0.45), WAYS.items(), strict=True):
-        axes.text(MARGIN, y + SIDE / 2, name, weight="bold", va="center")
-        axes.add_patch(Rectangle((1.02, y), 0.1, SIDE, color=colour, linewidth=0))
-        noise = blend(t, a, b)
-        images = denoise(
-            diffusion, noise, STEPS, "dpmpp", label=label, guidance=GUIDANCE
+    {name: (len(t), 3, 64, 64) in [0, 1]}; all are asked for the family of `seed`.
+    """
+    a, b = draw_noise([seed, seed + CANDIDATES]).split(1)
+    label = labels_for(diffusion.model, ANY, [seed] * len(t))
+    t = torch.tensor(t)
+    return {
+        name: denoise(
+            diffusion, blend(t, a, b), STEPS, "dpmpp", label=label, guidance=GUIDANCE
         )
-        for i, image in enumerate(images):
-            tile(axes, 1.25 + 1.1 * i, y, SIDE, image)
-    for i, share in enumerate(t.tolist()):
-        text = f"t = {share:g}"
-        axes.text(1.25 + 1.1 * i + SIDE / 2, 0.2, text, size=SMALL, ha="center")
+        for name, (blend, _) in WAYS.items()
+    }
+
+
+def apart(ways):
+    """Root mean square of what the two ways differ by."""
+    return (ways["slerp"] - ways["lerp"]).square().mean().sqrt().item()
+
+
+def draw():
+    diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
+    halves = {seed: frames(diffusion, seed, [0.5]) for seed in range(CANDIDATES)}
+    seed = sorted(halves, key=lambda seed: -apart(halves[seed]))[RANK]
+    ways = frames(diffusion, seed, SHOWN)
+    difference = 0.5 + STRONGER * (ways["slerp"] - ways["lerp"])  # grey where equal
+
+    figure, axes = sheet(7.85, "A straight line leaves the noise too weak")
+    draw_sphere(plot_area(figure, 0.3, 4.6, 2.75, 2.6))
+    draw_histogram(plot_area(figure, 3.75, 5.0, 2.95, 1.75))
+    axes.text(1.25, 2.95 + SIDE + 0.1, "what the model draws on the way from A to B")
+    for y, (name, images) in zip((2.95, 1.85), ways.items(), strict=True):
+        axes.text(MARGIN, y + SIDE / 2, name, weight="bold", va="center")
+        colour = WAYS[name][1]
+        axes.add_patch(Rectangle((1.02, y), 0.1, SIDE, color=colour, linewidth=0))
+        lay(axes, y, images)
+    text = f"{STRONGER} {TIMES} their\ndifference"
+    axes.text(MARGIN, 0.75 + SIDE / 2, text, size=SMALL, va="center")
+    lay(axes, 0.75, difference)
+    for i, t in enumerate(SHOWN):
+        x = 1.25 + 1.1 * i + SIDE / 2
+        axes.text(x, 0.5, f"t = {t:g}", size=SMALL, ha="center")
+    note = (
+        f"Of {CANDIDATES} pairs of noises, {RANK} differ more half-way, the rest less."
+    )
+    axes.text(1.25, 0.2, note, size=SMALL, color=SOFT)
     save(figure, __file__)
+
+
+def lay(axes, y, images):
+    for i, image in enumerate(images):
+        tile(axes, 1.25 + 1.1 * i, y, SIDE, image)
 
 
 def draw_sphere(panel):
@@ -79,9 +112,9 @@ def draw_sphere(panel):
     panel.plot([1, 0], [0, 1], "o", color=SOFT, markersize=9)
     panel.plot(0, 0, "+", color=SOFT, markersize=9)
     panel.text(0, 1.12, "noise A", va="bottom", ha="center")
-    panel.text(1, -0.2, "noise B", ha="center", va="center")
+    panel.text(0.9, -0.14, "noise B", ha="right", va="center")
     panel.text(0.76, 0.78, f"slerp: {radius:.0f}\nfrom zero", size=SMALL)
-    panel.text(0.3, 0.2, f"lerp: {radius * half:.0f}\nfrom zero", size=SMALL, va="top")
+    panel.text(0.3, 0.24, f"lerp: {radius * half:.0f}\nfrom zero", size=SMALL, va="top")
     panel.set(xlim=(-0.15, 1.3), ylim=(-0.25, 1.25), aspect="equal")
     panel.axis("off")
 

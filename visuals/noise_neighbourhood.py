@@ -31,9 +31,7 @@ def draw():
     ]
     noise = torch.cat(rows)
     label = labels_for(diffusion.model, ANY, [NOISE_SEED] * len(noise))
-    images = denoise(
-        diffusion, noise, STEPS, "dpmpp", label=label, guidance=GUIDANCE
-    )
+    images = denoise(diffusion, noise, STEPS, "dpmpp", label=label, guidance=GUIDANCE)
     for i, image in enumerate(images):
         row, column = divmod(i, len(ANGLES))
         x, y = MARGIN + 1.1 * column, 1.35 - 1.1 * row

@@ -1,4 +1,4 @@
-"""Eight real textiles and eight that the model drew: the quiz cuts them out of here.
+"""Eight textiles from the data set, eight by the model: the quiz cuts them out of here.
 
 docs/_static/quiz.js knows the layout: four columns, SIDE and PITCH in inches.
 """
@@ -17,10 +17,10 @@ BOTTOM = 0.25
 
 def draw():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    real = [visible(cloth(HELD_OUT + seed)) for seed in SEEDS]
-    drawn = steering.draw(diffusion, SEEDS, 50, "dpmpp")
-    figure, axes = sheet(7.0, "Above, real textiles; below, drawn by the model")
-    for i, image in enumerate([*real, *drawn]):
+    held_out = [visible(cloth(HELD_OUT + seed)) for seed in SEEDS]
+    models = steering.draw(diffusion, SEEDS, 50, "dpmpp")
+    figure, axes = sheet(7.0, "Above, from the data set; below, by the model")
+    for i, image in enumerate([*held_out, *models]):
         row, column = divmod(i, 4)
         x, y = MARGIN + PITCH * column, BOTTOM + PITCH * (3 - row)
         tile(axes, x, y, SIDE, image)

@@ -29,8 +29,7 @@ ROWS, COLUMNS = (4.9, 2.68, 0.46), (0.94, 3.18, 5.42)
 HEADS = (
     (
         "1  Find the noise",
-        r"$\hat\epsilon = \sqrt{\bar\alpha_t}\,v_\theta(x_t, t)"
-        r" + \sqrt{1 - \bar\alpha_t}\,x_t$",
+        r"$\hat\epsilon = \epsilon_\theta(x_t, t)$",
     ),
     (
         "2  Take it out",
@@ -87,8 +86,8 @@ def lay(axes, x, y, image, caption, alpha_bar):
 def draw_network(axes, y, given, output):
     left, middle, right = COLUMNS
     lay(axes, left, y, *given)
-    name = "network\n" + r"$v_\theta(x_t, t)$"
-    box(axes, middle, y + 0.27, SIDE, 0.8, name, size=TEXT + 2)
+    # It answers v, from which the noise follows: that comes later in the lesson.
+    box(axes, middle, y + 0.27, SIDE, 0.8, "network", size=TEXT + 2)
     lay(axes, right, y, *output)
     for start, end in ((left, middle), (middle, right)):
         place = y + SIDE / 2

@@ -26,7 +26,9 @@ def draw():
     panel.set(ylim=(0, None), xlim=(0, pictures[-1]))
     panel.set_xlabel("thousands of pictures seen")
     panel.set_title(
-        "error of the predicted picture, on textiles never seen", loc="left", fontsize=12
+        "error of the predicted picture, on textiles never seen",
+        loc="left",
+        fontsize=12,
     )
     panel.grid(axis="y", color=FAINT, linewidth=0.8)
     save(figure, __file__)

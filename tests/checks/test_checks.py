@@ -128,6 +128,7 @@ def test_a_finished_folder_is_done(finished, capsys):
         "my_morph.gif: 20 frames in 2.5 s.",
         "step: It is a step of DDIM.",
         "exercise3_sampler.png: Cloth, drawn by these three lines.",
+        "Of the lesson's marked path, 8 of 8.",
     ):
         assert sentence in out
 
@@ -143,6 +144,15 @@ def test_a_fresh_clone_is_open_and_says_what_to_run(tmp_path, capsys):
     assert re.match(r"TODO 1 .*line \d+\) is still open", found["TODO 1"][1])
     assert re.match(r"TODO 2 .*line \d+\) is still open", found["TODO 2"][1])
     assert "exercise3_sampler.py is missing: take" in found["mix"][1]
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
+    out = capsys.readouterr().out
+    beyond = re.findall(
+        r"OPEN  (Goal \d|\w+(?:\.png)?)\b.*\(Beyond the path\.\)$", out, re.M
+    )
+    sampler = ["mix", "estimate", "step", "exercise3_sampler.png"]
+    assert beyond == ["Goal 4", "Goal 5", *sampler]
+    assert "Of the lesson's marked path, 0 of 8." in out
 
 
 def test_the_readmes_grid_is_recognised(student, unchecked, capsys):
@@ -439,7 +449,7 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
     most = "Most often open: TODO 1 (4), my_morph.gif (4), TODO 2 (3)."
     assert f"1 of 5 have done all. {most}" in page
     assert "no sandbox" in page and "<th>3b Sampler" in page
-    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page) and "://" not in page
     assert page.count('src="data:image/webp') == 3  # latin and nobody have none
     with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:
         assert sheet.width < 1200

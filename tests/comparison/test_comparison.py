@@ -276,7 +276,8 @@ def test_folders_of_all_sorts_are_compared(tmp_path, textiles, capsys):
         ["mine", "17"],
     ]
     page = (tmp_path / "results" / "comparison.html").read_text("utf-8")
-    assert page.count("data:image/png;base64,") == 2 and "http" not in page
+    assert page.count("data:image/png;base64,") == 2 and "://" not in page
+    assert "Fréchet distance" in page and "Frechet" not in page
     for name in ("contact_sheet.png", "bar_chart.png"):
         assert Image.open(tmp_path / "results" / name).size[0] > 1000
 

@@ -20,6 +20,7 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
 
 import exercise2_explore
 import exercise3_train
+from checks.folder import BEYOND, GOALS
 from comparison import dcgan
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.dataset import textiles
@@ -450,3 +451,10 @@ def test_minutes_of_the_path_add_up():
     assert sum(map(int, minutes)) == 50
     marked = re.findall(r"^▶ \*On the path: (\d+) minutes", PAGE, re.M)
     assert sorted(marked) == sorted(minutes)
+
+
+def test_goals_off_the_path_are_those_that_the_checker_calls_so():
+    (goals,) = re.findall(r"On the path: \d+ minutes for Goals (.*?)\. All", PAGE)
+    (early,) = re.findall(r"On the path: .* ``python exercise2.* --goal (\d)``", PAGE)
+    on_path = {f"Goal {goal}" for goal in [*goals.split(" and "), early]}
+    assert {f"Goal {goal}" for goal in GOALS} - on_path == set(BEYOND)

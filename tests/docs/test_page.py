@@ -134,6 +134,27 @@ def test_no_formula_is_cut_on_a_phone(visit, name):
     assert page.locator("div.math").evaluate_all(cut) == []
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_no_word_is_broken_in_a_table_on_a_phone(visit, name):
+    page, _ = visit(name)
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    broken = """cells => cells.flatMap(cell => {
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+        const found = [];
+        while (texts.nextNode())
+            for (const word of texts.currentNode.data.matchAll(/[^\\s/-]+/g)) {
+                const range = document.createRange();
+                range.setStart(texts.currentNode, word.index);
+                range.setEnd(texts.currentNode, word.index + word[0].length);
+                const lines = [...range.getClientRects()].map(r => Math.round(r.top));
+                if (new Set(lines).size > 1) found.push(word[0]);
+            }
+        return found;
+    })"""
+    assert page.locator("main td").evaluate_all(broken) == []
+
+
 def test_dark_theme_leaves_pictures_alone_and_all_wait_until_they_are_seen(visit):
     page, _ = visit("README.html")
     page.emulate_media(color_scheme="dark")
@@ -172,22 +193,56 @@ def test_quiz_shows_sixteen_in_random_order_and_counts(visit):
     cloth, text = page.locator(".quiz canvas"), page.locator(".quiz p")
     cloth.wait_for()
     orders = []
-    for answer in ("R", "d"):
+    for key, go_on in (("D", "Enter"), ("m", "Space")):
         page.locator(".quiz").focus()
         seen = []
         for i in range(16):
-            assert f"Cloth {i + 1} of 16" in text.text_content()
+            assert text.text_content() == f"Cloth {i + 1} of 16"
             seen.append(cloth.screenshot())
-            page.keyboard.press(answer)
+            page.keyboard.press(key)
+            said = text.text_content()
+            kind = ["from the data set", "by the model"].index(
+                re.match(r"(?:Right|Wrong): it is (.*?)\.", said)[1]
+            )
+            assert said.startswith("Right") == (kind == "dm".index(key.lower()))
+            page.keyboard.press("d")  # is no second answer
+            assert text.text_content() == said and cloth.screenshot() == seen[-1]
+            if i < 15:
+                page.keyboard.press(go_on)
         # Eight of them are right, whichever of the two one says throughout.
-        assert "You got 8 of 16 right" in text.text_content()
+        assert "You got 8 of 16" in said
         orders.append(seen)
         page.get_by_role("button", name="Again").click()
     assert len(set(orders[0])) == 16 and set(orders[0]) == set(orders[1])
     assert orders[0] != orders[1]
-    page.get_by_role("button", name="Drawn").click()
-    assert text.text_content().split(":")[0] in ("Right", "Wrong")
     assert troubles == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_quiz_stays_as_high_as_it_is(visit, width):
+    page, _ = visit("README.html")
+    page.set_viewport_size({"width": width, "height": 900})
+    card = page.locator(".quiz")
+    card.locator("canvas").wait_for()
+    heights = set()
+    for _ in range(16):
+        heights.add(card.bounding_box()["height"])
+        page.get_by_role("button", name="By the model").click()
+        heights.add(card.bounding_box()["height"])
+        page.get_by_role("button", name=re.compile("Next|Again")).click()
+    assert len(heights) == 1
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_wide_figures_show_that_they_slide_where_they_do(visit, width):
+    page, _ = visit("README.html")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = page.locator(".wide").evaluate_all(
+        """all => all.map(box => [box.scrollWidth > box.clientWidth,
+        getComputedStyle(box, '::after').position === 'sticky'])"""
+    )
+    assert len(found) > 10 and {tuple(pair) for pair in found} == {2 * (width == 390,)}
 
 
 def test_lesson_has_formulas_dropdowns_and_downloads(visit):

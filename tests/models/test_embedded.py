@@ -13,7 +13,7 @@ from ddpm.files import ROOT
 from ddpm.sampling import draw_noise
 from ddpm.steering import draw
 
-CARD = (ROOT / "models" / "README.rst").read_text()
+CARD = (ROOT / "models" / "README.rst").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

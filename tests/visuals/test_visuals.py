@@ -8,10 +8,12 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from conftest import lit
 from PIL import Image
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.files import ROOT
+from ddpm.sampling import denoise, draw_noise
 
 VISUALS = ROOT / "visuals"
 with matplotlib.rc_context():  # the other tests keep matplotlib's own settings
@@ -192,6 +194,17 @@ def test_midpoints_have_the_strength_that_is_drawn():
     std = {name: x.std().item() for name, x in lerp_and_slerp.midpoints().items()}
     assert std["lerp"] == pytest.approx(0.5**0.5, abs=0.003)
     assert std["slerp"] == pytest.approx(1, abs=0.003)
+
+
+def test_the_two_ways_begin_and_end_alike_and_part_between(tiny):
+    ways = lerp_and_slerp.frames(lit(tiny), 1, [0.0, 0.5, 1.0])
+    ends = denoise(tiny, draw_noise([1, 1 + lerp_and_slerp.CANDIDATES]), 25, "dpmpp")
+    for images in ways.values():
+        torch.testing.assert_close(images[[0, 2]], ends, atol=1e-4, rtol=0)
+    difference = (ways["slerp"] - ways["lerp"])[1].square().mean().sqrt().item()
+    half = lerp_and_slerp.frames(tiny, 1, [0.5])
+    assert lerp_and_slerp.apart(half) == pytest.approx(difference, rel=1e-3)
+    assert difference > 1e-3
 
 
 def test_reverse_step_adds_up(embedded):
