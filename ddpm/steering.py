@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ddpm.sampling import (
     ddim_step,
@@ -80,6 +81,26 @@ def keeping(predict, known, mask, alpha_bar, seeds, put_back=put_back):
         known_t = a.sqrt() * known + (1 - a).sqrt() * noise
         x_0, eps = predict(put_back(x_t, known_t, mask), t)
         return put_back(x_0, known, mask), put_back(eps, noise, mask)
+
+    return steered
+
+
+def tinted(predict, images, alpha_bar, patch):
+    """predict(x_t, t) -> (x_0, eps) whose x_0 has, coarsely, the colours of images.
+
+    What is lost when x_0 is averaged over patches and enlarged again is as predicted,
+    what is left is as in images (B, 3, H, W) in [-1, 1]: the low-pass filter of ILVR
+    (Choi et al. 2021, Algorithm 1), on x_0. patch: pixels a side, a divisor of H and W.
+    """
+
+    def coarse(x):
+        small = F.avg_pool2d(x, patch)
+        return F.interpolate(small, x.shape[-2:], mode="bilinear")
+
+    def steered(x_t, t):
+        a, (x_0, _) = alpha_bar[t], predict(x_t, t)
+        x_0 = (x_0 - coarse(x_0) + coarse(images)).clamp(-1, 1)
+        return x_0, (x_t - a.sqrt() * x_0) / (1 - a).sqrt()
 
     return steered
 
