@@ -4,6 +4,8 @@ Each should give a mixture of two tensors. So two numbers tell what a student's 
 does, how much of each is in its result; and by these numbers a mistake is known.
 """
 
+import copy
+
 import torch
 
 from checks.todos import attempt, check_tensor, hint
@@ -90,16 +92,16 @@ def check_step(step):
         tell(3, step, arguments, ("x_0", "eps"), (root, rest), mistakes)
 
 
-def tell(number, function, arguments, names, right, mistakes):
+def tell(number, function, arguments, names, right, mistakes, knob="alpha_bar"):
     """UserError unless function mixes its first two arguments with the right weights.
 
-    arguments: two tensors, then numbers as tensors. names: of the two. right: their
-    weights. mistakes: [(weight, weight, what to say)].
+    arguments: two tensors, then numbers, which `knob` names. names: of the two. right:
+    their weights. mistakes: [(weight, weight, what to say)].
     """
-    given = [argument.clone() for argument in arguments]
+    given = copy.deepcopy(arguments)
     result = attempt(number, function, *given)
     check_tensor(number, function, result, arguments[0])
-    if not all(map(torch.equal, given, arguments)):
+    if not all(map(torch.equal, given[:2], arguments[:2])):
         text = "changes what it is handed: make a new tensor, without += or mul_."
         raise hint(number, function, text)
     if not result.isfinite().all():
@@ -116,4 +118,4 @@ def tell(number, function, arguments, names, right, mistakes):
     text = "weighs {} with {:.2f} and {} with {:.2f}; right is {:.2f} and {:.2f}"
     text = text.format(names[0], found[0], names[1], found[1], *right)
     numbers = " and ".join(f"{float(a):g}" for a in arguments[2:])
-    raise hint(number, function, f"{text}, where alpha_bar is {numbers}.")
+    raise hint(number, function, f"{text}, where {knob} is {numbers}.")

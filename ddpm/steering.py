@@ -108,7 +108,7 @@ def tinted(predict, images, alpha_bar, patch):
 def redraw(predict, images, noise, alpha_bar, t, steps=250, sampler="ddim", seeds=None):
     """Walk from pictures mixed with noise as at t; yield (t, x_t, x_0) as `sample`.
 
-    SDEdit (Meng et al. 2022, Algorithm 1): what noise covers at t is drawn anew, what
+    SDEdit (Meng et al. 2022, section 3): what noise covers at t is drawn anew, what
     shows through stays. images, noise: (B, 3, H, W), images in [-1, 1]. steps: of a
     walk from t = T - 1; this one is shorter, and its steps are as long.
     """
