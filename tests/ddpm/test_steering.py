@@ -17,6 +17,7 @@ from ddpm.steering import (
     keeping,
     labels_for,
     redraw,
+    tinted,
 )
 
 NAMES = ("kente", "adire", "kuba")
@@ -257,6 +258,24 @@ def test_a_walk_from_a_picture_has_as_long_steps(tiny):
     assert [t for t, *_ in walk] == [499, 399, 299, 199, 99, -1]
     walk = redraw(predictor(tiny), images, noise, tiny.alphas_cumprod, 0, 10)
     assert [t for t, *_ in walk] == [0, -1]
+
+
+def test_coarse_colours_are_the_pictures_and_detail_the_predicted(alpha_bar):
+    """Of plain pictures all is coarse: what is predicted, moved by the difference."""
+    predicted = 0.1 * draw_noise([1], 16).clamp(-2, 2)
+    ramp = torch.linspace(-0.4, 0.4, 16).expand(1, 3, 16, 16)
+
+    def predict(x_t, t):
+        return predicted + 0.3, None
+
+    x_t, a = draw_noise([2], 16), alpha_bar[600]
+    plain, eps = tinted(predict, torch.full_like(ramp, -0.2), alpha_bar, 16)(x_t, 600)
+    moved = predicted - predicted.mean((2, 3), keepdim=True) - 0.2
+    torch.testing.assert_close(plain, moved, atol=1e-6, rtol=0)
+    torch.testing.assert_close(a.sqrt() * plain + (1 - a).sqrt() * eps, x_t)
+    x_0, _ = tinted(predict, ramp, alpha_bar, 4)(x_t, 600)
+    columns = x_0.mean((0, 1, 2)) - ramp[0, 0, 0]
+    assert columns.abs().max() < 0.12 and 0.05 < (x_0 - ramp).std() < 0.15
 
 
 def test_inversion_in_a_closed_form(pairs_predict, alpha_bar):
