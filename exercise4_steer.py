@@ -213,12 +213,12 @@ def there_and_back(diffusion, args):
     predict = guided(diffusion, named(diffusion, args, 2))
     columns, titles = [(cloth.cpu() + 1) / 2], ["the cloth"]
     for steps in INVERSION_STEPS:
-        noise = steering.invert(predict, cloth, alpha_bar, steps)
+        noise = steering.invert(predict, cloth, alpha_bar, steps).cpu()
         columns.append(last(sample(predict, noise, alpha_bar, steps)))
         error = 2 * (columns[-1] - columns[0]).square().mean().sqrt().item()
         print(f"{steps} steps there and back: root mean square error {error:.3f}.")
         titles.append(f"{steps} steps,\nerror {error:.3f}")
-    columns.insert(1, (noise.cpu() + 1) / 2)
+    columns.insert(1, (noise + 1) / 2)
     titles.insert(1, f"its noise,\n{steps} steps")
     rows = torch.stack(columns, dim=1)
     draw_rows(rows, titles, ["A", "B"], args.out / "exercise4_return.png")
@@ -254,7 +254,7 @@ def yardage(diffusion, args):
 def last(walk):
     """The pictures at which a walk arrives, (B, 3, H, W) in [0, 1], on the CPU."""
     *_, (_, x, _) = tqdm(walk, disable=None)
-    return (x.cpu() + 1) / 2
+    return (x.float().cpu() + 1) / 2
 
 
 def as_batch(pixels, size):
