@@ -78,7 +78,8 @@ def guided(diffusion, label=None, weight=1.0, guide=None):
     low, high = ONE_PASS
     taught = diffusion.model.guidance == "one pass" and low <= weight <= high
     if taught and guide is None:
-        return predictor(diffusion, weight * label)
+        strength = torch.where(label[:, -1:] == 1, 1.0, weight)  # no name has none
+        return predictor(diffusion, strength * label)
     guide = guide or extrapolate
     unasked = diffusion.model.one_hot([None] * len(label))
     both = predictor(diffusion, torch.cat([label, unasked]), clip=False)

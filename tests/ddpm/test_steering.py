@@ -85,6 +85,9 @@ def test_a_network_that_was_taught_guidance_sees_a_larger_label(torus):
     torus.model.guidance = "one pass"
     ours = guided(torus, label, 3)(x, 700)
     torch.testing.assert_close(ours, predictor(torus, 3 * label)(x, 700))
+    unasked = torus.model.one_hot([None, None])  # no name is not to be heard twice
+    free = guided(torus, unasked, 3)(x, 700)
+    torch.testing.assert_close(free, predictor(torus, unasked)(x, 700))
     beyond = guided(torus, label, 5)(x, 700)  # what it was not taught: two passes
     torus.model.guidance = "two passes"
     torch.testing.assert_close(beyond, guided(torus, label, 5)(x, 700))
