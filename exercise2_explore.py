@@ -12,7 +12,6 @@ Without --goal all five run. Predict, change a value in CONFIG, run, compare.
 import time
 
 import torch
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ddpm import steering
@@ -26,8 +25,8 @@ from ddpm.command_line import (
     run,
 )
 from ddpm.dataset import textiles
-from ddpm.files import replacing
-from ddpm.pictures import save_gif, to_uint8, upscale
+from ddpm.figures import draw_rows
+from ddpm.pictures import save_gif, upscale
 from ddpm.sampling import draw_noise, guided, sample
 from ddpm.steering import labels_for
 
@@ -101,7 +100,7 @@ def compare_steps(diffusion, args):
     differences = [0.5 + 4 * (image - best) for image in images]  # grey where equal
     labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
     name = "exercise2_sampling_comparison.png"
-    draw_rows([images, differences], titles, labels, args, name)
+    draw_rows([images, differences], titles, labels, args.out / name)
     return [name]
 
 
@@ -124,7 +123,7 @@ def show_forward_process(_, args):
     ]
     row, labels = [(x_t + 1) / 2 for x_t in mixed], ["noisy\npicture"]
     name = "forward_diffusion_demo.png"
-    draw_rows([row], titles, labels, args, name)
+    draw_rows([row], titles, labels, args.out / name)
     return [name]
 
 
@@ -139,7 +138,7 @@ def compare_seeds(diffusion, args):
     titles = [f"seed {args.seed}\nonce", f"seed {args.seed}\nagain"]
     titles += [f"seed {seed}\n" for seed in seeds]
     name = "exercise2_seeds.png"
-    draw_rows([[once, again, *others]], titles, ["picture"], args, name)
+    draw_rows([[once, again, *others]], titles, ["picture"], args.out / name)
     return [name]
 
 
@@ -160,7 +159,7 @@ def show_reverse_process(diffusion, args):
     titles = [f"t = {t}" for t in times]
     name, film = "reverse_diffusion_demo.png", "exercise2_denoising.gif"
     labels = ["noisy\npicture", "predicted\npicture"]
-    draw_rows(rows, titles, labels, args, name)
+    draw_rows(rows, titles, labels, args.out / name)
 
     every = max(1, len(states) // 40)
     frames = [torch.cat(states[t], dim=2) for t in sorted(states)[::-every]]
@@ -185,31 +184,12 @@ def compare_samplers(diffusion, args):
     ]
     name = "exercise2_samplers.png"
     full = {"ddim": "DDIM", "ddpm": "DDPM", "dpmpp": "DPM-\nSolver++"}
-    draw_rows(rows, titles, [full[sampler] for sampler in samplers], args, name)
+    draw_rows(rows, titles, [full[sampler] for sampler in samplers], args.out / name)
     return [name]
 
 
 def counted(steps):
     return "1 step" if steps == 1 else f"{steps} steps"
-
-
-def draw_rows(rows, titles, labels, args, name):
-    """Write rows of pictures (3, H, W), a title above each column, a label a row."""
-    height, width = len(rows), len(titles)
-    size = (1.25 * width + 0.7, 1.25 * height + 0.6)
-    figure = Figure(figsize=size, dpi=192, layout="constrained")
-    axes = figure.subplots(height, width, squeeze=False)
-    for panel in axes.flat:
-        panel.set(xticks=[], yticks=[])
-        panel.spines[:].set_visible(False)
-    for panel, title in zip(axes[0], titles, strict=True):
-        panel.set_title(title, fontsize=12)
-    for panels, row, label in zip(axes, rows, labels, strict=True):
-        panels[0].set_ylabel(label, fontsize=12)
-        for panel, image in zip(panels, row, strict=False):  # a row may be shorter
-            panel.imshow(to_uint8(image), interpolation="nearest")
-    with replacing(args.out / name) as temporary:
-        figure.savefig(temporary)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Exercises 1 to 3 of a folder: what is done, what is off, and what to try.
+"""Exercises 1 to 4 of a folder: what is done, what is off, and what to try.
 
     python -m checks                  your own work, in this folder
     python -m checks FOLDER --json    the same, for an autograder
@@ -7,10 +7,11 @@
 
 Exit code 0: all is done, 1: something is open, 2: wrong usage.
 
-To see whether its TODOs are right, a student's exercise3_morph.py is run, and
-exercise3_sampler.py, too: with a tiny model that draws nothing, in a process of its own
-with a time limit. This is no sandbox: that code may read, change and send whatever you
-may. Check the work of people you do not trust where there is nothing to lose.
+To see whether their TODOs are right, a student's exercise3_morph.py,
+exercise3_sampler.py and exercise4_steer.py are run: with a tiny model that draws
+nothing, each in a process of its own with a time limit. This is no sandbox: that code
+may read, change and send whatever you may. Check the work of people you do not trust
+where there is nothing to lose.
 """
 
 import json

@@ -17,8 +17,8 @@ from checks.student_files import NotDone, frames_of
 from ddpm.files import replacing
 
 WARNING = (
-    "Each student's code of Exercise 3 is run in a process of its own with a time "
-    "limit. This is no sandbox: such code may do whatever you may."
+    "Each student's code of Exercises 3 and 4 is run in a process of its own with a "
+    "time limit. This is no sandbox: such code may do whatever you may."
 )
 
 

@@ -1,10 +1,10 @@
-"""Exercises 1 to 3 of one folder: what is done, what is off, and what to try."""
+"""Exercises 1 to 4 of one folder: what is done, what is off, and what to try."""
 
 import math
 
 import numpy as np
 
-from checks.student_code import MORPH, SAMPLER, run_student
+from checks.student_code import MORPH, SAMPLER, STEER, run_student
 from checks.student_files import NotDone, constants_of, frames_of, looks, plain
 from ddpm.files import ROOT
 
@@ -28,8 +28,15 @@ GOALS = {
     4: ["reverse_diffusion_demo.png", "exercise2_denoising.gif"],
     5: ["exercise2_samplers.png"],
 }
-BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so is 3b
-TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler"}
+BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so are 3b and 4
+STEERED = {  # Exercise 4's
+    1: ["exercise4_ask.png"],
+    2: ["exercise4_mend.png"],
+    3: ["exercise4_draw.png"],
+    4: ["exercise4_return.png", "exercise4_return.gif"],
+    5: ["exercise4_yardage.png", "exercise4_repeat.png"],
+}
+TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler", 4: "Steer"}
 
 # --- Exercises 1 and 2 ------------------------------------------------------
 
@@ -66,13 +73,13 @@ def check_grid(folder):
     return f"{len(names)} patterns, {which}."
 
 
-def check_goal(folder, goal):
-    for name in GOALS[goal]:
-        again = f"run exercise2_explore.py --goal {goal}"
+def check_goal(folder, goal, script="exercise2_explore.py", pictures=GOALS):
+    again = f"run {script} --goal {goal}"
+    for name in pictures[goal]:
         frames, _ = frames_of(folder / name, again)
         if frames.std() < 4 or (name.endswith(".gif") and len(frames) < 2):
             raise NotDone(f"{name} shows nothing: {again}.")
-    return f"{' and '.join(GOALS[goal])}."
+    return f"{' and '.join(pictures[goal])}."
 
 
 def check_explored(folder):
@@ -120,19 +127,25 @@ def check_morph(folder, found):
     return f"{len(frames)} frames in {seconds:.1f} s."
 
 
-LINES = {  # of the sampler, and what each does if it is right
-    "mix": "It mixes as the forward process does.",
-    "estimate": "It finds the picture in the mixture.",
-    "step": "It is a step of DDIM.",
+LINES = {  # to be written, and what each does if it is right
+    SAMPLER: {
+        "mix": "It mixes as the forward process does.",
+        "estimate": "It finds the picture in the mixture.",
+        "step": "It is a step of DDIM.",
+    },
+    STEER: {
+        "guide": "It asks as firmly as the weight says.",
+        "put_back": "It keeps what is known.",
+    },
 }
 
 
-def check_line(name, found):
+def check_line(script, name, found):
     if isinstance(found, NotDone):
         raise found
     if complaint := found[name]:
         raise NotDone(complaint)
-    return LINES[name]
+    return LINES[script][name]
 
 
 def check_sampled(folder, found):
@@ -144,6 +157,17 @@ def check_sampled(folder, found):
     if picture.std() < 4:
         raise NotDone(f"It shows nothing: {again}.")
     return "Cloth, drawn by these three lines."
+
+
+# --- Exercise 4 -------------------------------------------------------------
+
+
+def check_steered(folder, goal, found):
+    name = {1: "ask", 2: "mend"}.get(goal)  # what is drawn by a student's line
+    if name and (isinstance(found, NotDone) or found[name]):
+        why = str(found) if isinstance(found, NotDone) else found[name]
+        raise NotDone(f"The script that should draw it does not run. {why}")
+    return check_goal(folder, goal, STEER, STEERED)
 
 
 # --- Report -----------------------------------------------------------------
@@ -160,15 +184,20 @@ def tried(script):
 
 def check_folder(folder, name=None):
     """The report on one folder: {"name", "done", "path", "checks": [a dict each]}."""
-    morph, sampler = tried(folder / MORPH), tried(folder / SAMPLER)
+    morph, sampler, steer = (tried(folder / name) for name in (MORPH, SAMPLER, STEER))
     wanted = [
         (1, "exercise1_output.png", check_grid, folder),
         *((2, f"Goal {goal}", check_goal, folder, goal) for goal in GOALS),
         (2, "CONFIG", check_explored, folder),
         *((3, f"TODO {number}", check_todo, number, morph) for number in (1, 2)),
         (3, "my_morph.gif", check_morph, folder, morph),
-        *(("3b", name, check_line, name, sampler) for name in LINES),
+        *(("3b", name, check_line, SAMPLER, name, sampler) for name in LINES[SAMPLER]),
         ("3b", "exercise3_sampler.png", check_sampled, folder, sampler),
+        *((4, name, check_line, STEER, name, steer) for name in LINES[STEER]),
+        *(
+            (4, files[0], check_steered, folder, n, steer)
+            for n, files in STEERED.items()
+        ),
     ]
     checks = []
     for exercise, item, function, *args in wanted:
@@ -179,7 +208,7 @@ def check_folder(folder, name=None):
         except Exception as error:  # a folder may hold what nobody has thought of
             done, says = False, f"It cannot be checked: {error}"
         found = {"exercise": exercise, "item": item, "done": done, "says": plain(says)}
-        on_path = exercise != "3b" and item not in BEYOND
+        on_path = exercise not in ("3b", 4) and item not in BEYOND
         checks.append(found | {"on_path": on_path})
     return {
         "name": plain(name or folder.resolve().name, 40),

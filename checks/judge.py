@@ -1,4 +1,4 @@
-"""Exercise 3: is a student's code right, whatever it looks like?
+"""Exercises 3 and 4: is a student's code right, whatever it looks like?
 
 What runs here is that code, in a process that `student_code` has started for it.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 import matplotlib.figure  # noqa: F401  (slow the first time: before the clock runs)
 import numpy as np
 
-from checks import sampler_todos, todos
-from checks.student_code import MORPH, SAMPLER
+from checks import sampler_todos, steer_todos, todos
+from checks.student_code import MORPH, SAMPLER, STEER
 from checks.student_files import LARGEST_FILE, NotDone, frames_of, plain
 from ddpm.checkpoints import save_weights
 from ddpm.files import UserError
@@ -34,6 +34,7 @@ TINY = LESSON_CONFIG | {
     "full_attn": (False,),
     "patch": 8,
 }
+ASKED = TINY | {"families": ("kente", "kuba")}  # and one that can be asked
 
 
 def child(path, result, watchdog, limit):
@@ -54,11 +55,12 @@ def child(path, result, watchdog, limit):
 
 
 def judge(path, home):
-    """Try a student's script of Exercise 3: a dict as RESULT describes.
+    """Try a student's script of Exercise 3 or 4: a dict as RESULT describes.
 
     home: a folder in which it may draw, with a model that draws nothing.
     """
-    return {MORPH: judge_morph, SAMPLER: judge_sampler}[path.name](path, home)
+    judges = {MORPH: judge_morph, SAMPLER: judge_sampler, STEER: judge_steer}
+    return judges[path.name](path, home)
 
 
 def judge_morph(path, home):
@@ -84,6 +86,19 @@ def judge_sampler(path, home):
         check = getattr(sampler_todos, f"check_{name}")
         _, found[name] = attempt(lambda c=check, n=name: c(*functions_of(student, n)))
     _, found["picture"] = attempt(draw_with, student, home, "exercise3_sampler.png")
+    return found
+
+
+def judge_steer(path, home):
+    student, complaint = attempt(module_of, path)
+    if complaint:
+        return dict.fromkeys(("guide", "put_back", "ask", "mend"), complaint)
+    found = {}
+    for goal, (line, name) in enumerate((("guide", "ask"), ("put_back", "mend")), 1):
+        check = getattr(steer_todos, f"check_{line}")
+        _, found[line] = attempt(lambda c=check, n=line: c(*functions_of(student, n)))
+        picture, flags = f"exercise4_{name}.png", ["--goal", str(goal)]
+        _, found[name] = attempt(draw_with, student, home, picture, ASKED, flags)
     return found
 
 
@@ -141,12 +156,12 @@ def try_blend(student):
     )
 
 
-def draw_with(student, home, name):
+def draw_with(student, home, name, config=TINY, flags=()):
     """The picture of that name, which the script draws with a model like none."""
     model = home / "tiny.pt"
-    save_weights(build(TINY), TINY, 0, model)
-    flags = ["--device", "cpu", "--steps", "1", "--checkpoint", str(model)]
-    student.main([*flags, "--out", str(home)])
+    save_weights(build(config), config, 0, model)
+    common = ["--device", "cpu", "--steps", "1", "--checkpoint", str(model)]
+    student.main([*flags, *common, "--out", str(home)])
     if not (home / name).exists():
         raise NotDone(f"Its main() saves no {name}: take it from the lesson's file.")
     return home / name

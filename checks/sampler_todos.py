@@ -4,6 +4,8 @@ Each should give a mixture of two tensors. So two numbers tell what a student's 
 does, how much of each is in its result; and by these numbers a mistake is known.
 """
 
+import copy
+
 import numpy as np
 import torch
 
@@ -92,17 +94,17 @@ def check_step(step):
         tell(3, step, arguments, ("x_0", "eps"), (root, rest), mistakes)
 
 
-def tell(number, function, arguments, names, right, mistakes):
+def tell(number, function, arguments, names, right, mistakes, knob="alpha_bar"):
     """UserError unless function mixes its first two arguments with the right weights.
 
-    arguments: two tensors, then numbers as tensors. names: of the two. right: their
-    weights. mistakes: [(weight, weight, what to say)].
+    arguments: two tensors, then numbers, which `knob` names. names: of the two. right:
+    their weights. mistakes: [(weight, weight, what to say)].
     """
-    given = [argument.clone() for argument in arguments]
+    given = copy.deepcopy(arguments)
     result = attempt(number, function, *given)
     check_tensor(number, function, result, arguments[0])
     check_no_numpy(number, function, arguments)
-    if not all(map(torch.equal, given, arguments)):
+    if not all(map(torch.equal, given[:2], arguments[:2])):
         text = "changes what it is handed: make a new tensor, without += or mul_."
         raise hint(number, function, text)
     if not result.isfinite().all():
@@ -127,7 +129,7 @@ def tell(number, function, arguments, names, right, mistakes):
     text = "weighs {} with {:.2f} and {} with {:.2f}; right is {:.2f} and {:.2f}"
     text = text.format(names[0], found[0], names[1], found[1], *right)
     numbers = " and ".join(f"{float(a):g}" for a in arguments[2:])
-    raise hint(number, function, f"{text}, where alpha_bar is {numbers}.")
+    raise hint(number, function, f"{text}, where {knob} is {numbers}.")
 
 
 def check_no_numpy(number, function, arguments):
@@ -135,11 +137,12 @@ def check_no_numpy(number, function, arguments):
 
     Nor one that keeps a gradient, and that can be tried anywhere.
     """
-    x, eps, *alpha_bars = (argument.clone() for argument in arguments)
-    for alpha_bar in alpha_bars:
-        alpha_bar.requires_grad_()
+    x, eps, *rest = copy.deepcopy(arguments)
+    for number_given in rest:
+        if torch.is_tensor(number_given):
+            number_given.requires_grad_()
     try:
-        attempt(number, function, x, eps, *alpha_bars)
+        attempt(number, function, x, eps, *rest)
     except UserError as error:
         if "numpy()" in str(error):
             text = "hands a tensor to NumPy, which no GPU allows: alpha_bar.sqrt() "

@@ -1,4 +1,4 @@
-"""Exercise 3: a student's code is judged in a process of its own, with limits.
+"""Exercises 3 and 4: a student's code is judged in a process of its own, with limits.
 
 This is no sandbox: that code may read, change and send whatever you may.
 """
@@ -24,6 +24,7 @@ CHILD = (
     "from checks.judge import child; child(*sys.argv[2:])"
 )
 MORPH, SAMPLER = "exercise3_morph.py", "exercise3_sampler.py"
+STEER = "exercise4_steer.py"
 RESULT = {  # of trying a student's code: complaints are empty where all is well
     MORPH: {
         "todo_1": str,
@@ -34,11 +35,12 @@ RESULT = {  # of trying a student's code: complaints are empty where all is well
         "seconds": float,
     },
     SAMPLER: {"mix": str, "estimate": str, "step": str, "picture": str},
+    STEER: {"guide": str, "put_back": str, "ask": str, "mend": str},
 }
 
 
 def run_student(path):
-    """What `judge` says of a student's script of Exercise 3, from another process.
+    """What `judge` says of a student's script of Exercise 3 or 4, from another process.
 
     That process has a folder and an environment of its own, and nothing of ours but
     two files: for the result, and for the line at which the time was up. Raises

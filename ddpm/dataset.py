@@ -116,6 +116,22 @@ def load_folder(folder, size=64):
     return np.stack(images), skipped
 
 
+def load_picture(path, size=64):
+    """One picture file as `load_folder` reads it: (size, size, 3) uint8.
+
+    Raises UserError where there is no such file, or one that is no picture.
+    """
+    try:
+        return _read(path, size)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. Give a picture file.") from None
+    except Exception as error:  # as above
+        kind = str(error) or type(error).__name__
+        raise UserError(
+            f"{path} cannot be read as a picture ({kind}). Give a PNG or JPEG file."
+        ) from None
+
+
 def _read(path, size):
     with Image.open(path) as image:
         image = ImageOps.exif_transpose(image)

@@ -91,10 +91,14 @@ def to_uint8(images):
     return pixels.movedim(-3, -1).cpu().numpy()
 
 
-def save_image(image, path):
-    """Write one picture (3, H, W) in [0, 1]. Raises UserError if it cannot."""
+def save_image(image, path, dpi=None):
+    """Write one picture (3, H, W) in [0, 1]. Raises UserError if it cannot.
+
+    dpi: pixels an inch that a PNG file tells those who print it; none if left out.
+    """
+    size = {"dpi": (dpi, dpi)} if dpi else {}
     with replacing(path) as temporary:
-        iio.imwrite(temporary, to_uint8(image))
+        iio.imwrite(temporary, to_uint8(image), **size)
 
 
 def save_gif(frames, path, fps):

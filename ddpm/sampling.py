@@ -56,7 +56,13 @@ def predictor(diffusion, label=None, clip=True):
 ONE_PASS = (1.0, 4.0)  # weights of guidance that a network can be taught
 
 
-def guided(diffusion, label=None, weight=1.0):
+def extrapolate(without, with_label, weight):
+    """From the answer without a label to the one with it, and beyond: three tensors of
+    one shape. Ho and Salimans 2022, eq. 6, where `weight` is their w + 1."""
+    return without + weight * (with_label - without)
+
+
+def guided(diffusion, label=None, weight=1.0, guide=None):
     """predict(x_t, t) -> (x_0, eps), as from `predictor`, that asks more firmly.
 
     Classifier-free guidance (Ho and Salimans 2022, eq. 6): the network answers with the
@@ -64,20 +70,24 @@ def guided(diffusion, label=None, weight=1.0):
     w + 1): 1 is the label alone, at no extra cost; 0 is no label. x_0 depends linearly
     on eps, so it is weighed as eps is there. A network that was taught to (Meng et al.
     2023) does it in one pass, for weights within ONE_PASS: it sees the label so many
-    times as large.
+    times as large. guide: a function to call in place of `extrapolate`, in two passes
+    whatever the weight and the network.
     """
-    if weight == 1 or label is None:
+    if label is None or (weight == 1 and guide is None):
         return predictor(diffusion, label)
     low, high = ONE_PASS
-    if diffusion.model.guidance == "one pass" and low <= weight <= high:
-        return predictor(diffusion, weight * label)
+    taught = diffusion.model.guidance == "one pass" and low <= weight <= high
+    if taught and guide is None:
+        strength = torch.where(label[:, -1:] == 1, 1.0, weight)  # no name has none
+        return predictor(diffusion, strength * label)
+    guide = guide or extrapolate
     unasked = diffusion.model.one_hot([None] * len(label))
     both = predictor(diffusion, torch.cat([label, unasked]), clip=False)
 
     def predict(x_t, t):
         x_0, _ = both(torch.cat([x_t, x_t]), t)
         with_label, without = x_0.chunk(2)
-        x_0 = (without + weight * (with_label - without)).clamp(-1, 1)
+        x_0 = guide(without, with_label, weight).clamp(-1, 1)
         times = torch.full((len(x_t),), t, device=x_t.device)
         return x_0, diffusion.predict_noise_from_start(x_t, times, x_0)
 
@@ -125,20 +135,29 @@ SAMPLERS = {"ddim": ddim_step, "ddpm": ddpm_step, "dpmpp": dpmpp_step}
 # --- The walk ---------------------------------------------------------------
 
 
-def timestep_pairs(timesteps, steps):
+def timestep_pairs(timesteps, steps, resamplings=1):
     """The walk from noise to picture: [(t, t_next), ...], ending with t_next = -1.
 
     t is spaced evenly, as the library does. So half of the steps go to its upper half,
     where layout and colours are decided, and none to the last, invisible grain.
+    resamplings: how often each step but the last is gone; in between, the walk climbs
+    back, to t_next > t (U in Lugmayr et al. 2022, Algorithm 1).
     """
     if not 1 <= steps <= timesteps:
         raise UserError(f"{steps} steps asked for: this model takes 1 to {timesteps}.")
     times = torch.linspace(-1, timesteps - 1, steps + 1).int().tolist()[::-1]
-    return list(itertools.pairwise(times))
+    *pairs, last = itertools.pairwise(times)
+    again = resamplings - 1
+    climbing = [
+        again * [(t, t_next), (t_next, t)] + [(t, t_next)] for t, t_next in pairs
+    ]
+    return [*itertools.chain(*climbing), last]
 
 
 @torch.inference_mode()
-def sample(predict, noise, alpha_bar, steps=250, sampler="ddim", seeds=None):
+def sample(
+    predict, noise, alpha_bar, steps=250, sampler="ddim", seeds=None, resamplings=1
+):
     """Walk from noise (B, 3, H, W) to pictures; yield (t, x_t, x_0) at each step.
 
     x_t is what the sampler has in hand, x_0 the pictures predicted from it, both in
@@ -146,13 +165,19 @@ def sample(predict, noise, alpha_bar, steps=250, sampler="ddim", seeds=None):
 
     predict: as from `predictor`. alpha_bar: (T,), the schedule. sampler: a name of
     SAMPLERS. seeds: of fresh noise, one a picture (0, 1, ... if left out).
+    resamplings: as for `timestep_pairs`.
     """
     if sampler not in SAMPLERS:
         raise UserError(f"No sampler {sampler!r}. Known: {', '.join(SAMPLERS)}.")
     step, x, before = SAMPLERS[sampler], noise.to(alpha_bar.device), None
     fresh = more_noise(range(len(x)) if seeds is None else seeds, x.shape[1:])
     share = alpha_bar.tolist()
-    for t, t_next in timestep_pairs(len(share), steps):
+    for t, t_next in timestep_pairs(len(share), steps, resamplings):
+        if t_next > t:  # the forward process, from there to here
+            kept = share[t_next] / share[t]
+            x = math.sqrt(kept) * x + math.sqrt(1 - kept) * next(fresh).to(x)
+            before = None
+            continue
         x_0, eps = predict(x, t)
         yield t, x, x_0
         if t_next < 0:

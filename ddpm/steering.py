@@ -1,9 +1,21 @@
-"""Steering: which family is asked for and drawn, and a morph that changes evenly."""
+"""Steering: which family is asked for, which pixels are kept, which picture a walk
+begins with or goes back from; and a morph that changes evenly.
+"""
+
+import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from ddpm.sampling import denoise, draw_noise
+from ddpm.sampling import (
+    ddim_step,
+    denoise,
+    draw_noise,
+    more_noise,
+    sample,
+    timestep_pairs,
+)
 
 ANY, NONE = "any", "none"  # what a family may be called, beside its name
 GUIDANCE = 2.0  # of pictures that stand for a model; the exercises' CONFIG, too
@@ -44,6 +56,84 @@ def draw(diffusion, seeds, steps, sampler, family=ANY, guidance=GUIDANCE):
         label=labels_for(diffusion.model, family, seeds),
         guidance=guidance,
     )
+
+
+def put_back(drawn, known, mask):
+    """known where mask is 1, drawn where it is 0. Lugmayr et al. (2022), eq. 8c."""
+    return mask * known + (1 - mask) * drawn
+
+
+def keeping(predict, known, mask, alpha_bar, seeds, put_back=put_back):
+    """predict(x_t, t) -> (x_0, eps) that keeps known pixels, and fills in the others.
+
+    RePaint (Lugmayr et al. 2022, eq. 8): at each step the known pixels, as noisy as
+    they are at t, take the place of those drawn. It is `sample` that goes each step
+    `resamplings` times (Algorithm 1), so that the others come to fit them.
+
+    predict: to be asked. known: (B, 3, H, W) in [-1, 1]. mask: like it or (H, W), 1
+    where a pixel is known, 0 where it is to be drawn. seeds: of the noise, one a
+    picture. put_back: a function like the one above.
+    """
+    fresh = more_noise(seeds, known.shape[1:])
+
+    def steered(x_t, t):
+        a, noise = alpha_bar[t], next(fresh).to(x_t)
+        known_t = a.sqrt() * known + (1 - a).sqrt() * noise
+        x_0, eps = predict(put_back(x_t, known_t, mask), t)
+        return put_back(x_0, known, mask), put_back(eps, noise, mask)
+
+    return steered
+
+
+def tinted(predict, images, alpha_bar, patch):
+    """predict(x_t, t) -> (x_0, eps) whose x_0 has, coarsely, the colours of images.
+
+    What is lost when x_0 is averaged over patches and enlarged again is as predicted,
+    what is left is as in images (B, 3, H, W) in [-1, 1]: the low-pass filter of ILVR
+    (Choi et al. 2021, Algorithm 1), on x_0. patch: pixels a side, a divisor of H and W.
+    """
+
+    def coarse(x):
+        small = F.avg_pool2d(x, patch)
+        return F.interpolate(small, x.shape[-2:], mode="bilinear")
+
+    def steered(x_t, t):
+        a, (x_0, _) = alpha_bar[t], predict(x_t, t)
+        x_0 = (x_0 - coarse(x_0) + coarse(images)).clamp(-1, 1)
+        return x_0, (x_t - a.sqrt() * x_0) / (1 - a).sqrt()
+
+    return steered
+
+
+def redraw(predict, images, noise, alpha_bar, t, steps=250, sampler="ddim", seeds=None):
+    """Walk from pictures mixed with noise as at t; yield (t, x_t, x_0) as `sample`.
+
+    SDEdit (Meng et al. 2022, section 3): what noise covers at t is drawn anew, what
+    shows through stays. images, noise: (B, 3, H, W), images in [-1, 1]. steps: of a
+    walk from t = T - 1; this one is shorter, and its steps are as long.
+    """
+    a = alpha_bar[t]
+    x_t = a.sqrt() * images + (1 - a).sqrt() * noise
+    steps = max(1, round(steps * (t + 1) / len(alpha_bar)))
+    return sample(predict, x_t, alpha_bar[: t + 1], steps, sampler, seeds)
+
+
+@torch.inference_mode()
+def invert(predict, images, alpha_bar, steps=250):
+    """The noise (B, 3, H, W) from which DDIM draws these pictures in as many steps.
+
+    DDIM follows an ordinary differential equation, so it can walk up as well as down
+    (Song et al. 2021, eq. 14). Not exactly: each step up asks the network at the step's
+    near end, each step down at its far end, and the difference shrinks with the steps.
+    images: (B, 3, H, W) in [-1, 1], on the device of alpha_bar.
+    """
+    share, x = alpha_bar.tolist(), images
+    for t_next, t in reversed(timestep_pairs(len(share), steps)):  # t_next > t
+        a = share[t] if t >= 0 else 1.0
+        _, eps = predict(x, max(t, 0))
+        x_0 = (x - math.sqrt(1 - a) * eps) / math.sqrt(a)
+        x = ddim_step(x_0=x_0, eps=eps, a_next=share[t_next])
+    return x
 
 
 def blend_labels(t, label_a, label_b):

@@ -29,9 +29,9 @@ def go(tiny_file, tmp_path, monkeypatch):
     shown = {}
     draw = exercise2_explore.draw_rows
 
-    def recording(rows, titles, labels, args, name):
-        shown[name] = rows, titles, labels
-        draw(rows, titles, labels, args, name)
+    def recording(rows, titles, labels, path):
+        shown[path.name] = rows, titles, labels
+        draw(rows, titles, labels, path)
 
     monkeypatch.setattr(exercise2_explore, "draw_rows", recording)
 

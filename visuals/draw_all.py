@@ -1,9 +1,9 @@
 """Draw the figures of the lesson, one script a figure, into this folder.
 
     python -m visuals.draw_all          those whose script, textiles or weights changed
-    python -m visuals.draw_all --all    all, and what Exercise 2 and the morph write
+    python -m visuals.draw_all --all    all, and what Exercises 2, 4 and the morph write
 
-The first takes up to a minute or two, the second five. manifest.json says what each
+The first takes up to a minute or two, the second six. manifest.json says what each
 picture was drawn from.
 """
 
@@ -20,6 +20,8 @@ from ddpm.checkpoints import EMBEDDED_WEIGHTS
 from ddpm.command_line import run, script_parser
 from ddpm.dataset import textiles
 from ddpm.files import ROOT, replacing
+from ddpm.sampling import extrapolate
+from ddpm.steering import put_back
 from visuals import style
 
 FOLDER = Path(__file__).resolve().parent
@@ -46,6 +48,12 @@ def inputs(script):
     return found
 
 
+def steer(flags):
+    """Run Exercise 4 with the lines that a student is to write."""
+    exercise = runpy.run_path(str(ROOT / "exercise4_steer.py"))
+    exercise["main"](flags, extrapolate, put_back)
+
+
 def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("--all", action="store_true", help="draw what is current too")
@@ -62,9 +70,10 @@ def main(argv=None):
         with replacing(MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     if args.all:
+        flags = ["--out", str(FOLDER), "--checkpoint", str(EMBEDDED_WEIGHTS)]
         for script in ("exercise2_explore.py", "generate_ddpm_morph.py"):
-            flags = ["--out", FOLDER, "--checkpoint", EMBEDDED_WEIGHTS]
             subprocess.run([sys.executable, ROOT / script, *flags], check=True)
+        steer(flags)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import exercise1_generate
 from checks import folder as checks_folder
 from checks import student_code
 from checks.__main__ import main
-from checks.folder import EXERCISE_2, GOALS
+from checks.folder import EXERCISE_2, GOALS, STEERED
 from checks.judge import judge
-from checks.student_code import MORPH, RESULT, SAMPLER, read_result, run_student
+from checks.student_code import MORPH, RESULT, STEER, read_result, run_student
 from checks.student_files import NotDone, constants_of, looks
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
@@ -34,6 +34,9 @@ SAMPLER_LINES = {
 }
 
 
+STEER_SOURCE = (ROOT / "exercise4_steer.py").read_text("utf-8")
+
+
 def filled(values=VALUES, blended=LERP, header=""):
     text = SOURCE.replace("    values = ...", f"    values = {values}")
     return header + text.replace("    blended = ...", f"    blended = {blended}")
@@ -44,6 +47,15 @@ def sampler(header="", **lines):
     for name, line in (SAMPLER_LINES | lines).items():
         text = text.replace(f"    {name} = ...", f"    {name} = {line}")
     return header + text
+
+
+def steer(
+    header="",
+    answer="without + weight * (with_label - without)",
+    mixed="mask * known + (1 - mask) * drawn",
+):
+    text = STEER_SOURCE.replace("    answer = ...", f"    answer = {answer}")
+    return header + text.replace("    mixed = ...", f"    mixed = {mixed}")
 
 
 def cloths(count):
@@ -82,6 +94,11 @@ def finished(tmp_path_factory):
     morph(folder / "my_morph.gif")
     (folder / "exercise3_sampler.py").write_text(sampler(), "utf-8")
     shutil.copy(ROOT / "visuals/exercise2_seeds.png", folder / "exercise3_sampler.png")
+    (folder / "exercise4_steer.py").write_text(steer(), "utf-8")
+    for name in itertools.chain(*STEERED.values()):
+        if name.endswith(".png"):
+            shutil.copy(ROOT / "visuals/exercise2_seeds.png", folder / name)
+    morph(folder / "exercise4_return.gif")
     return folder
 
 
@@ -97,6 +114,7 @@ def unchecked(monkeypatch):
     found = {"todo_1": "", "todo_2": "", "path": "lerp", "morph": ""}
     found |= {"frames": 20, "seconds": 2.5}
     found |= dict.fromkeys(("mix", "estimate", "step", "picture"), "")
+    found |= dict.fromkeys(("guide", "put_back", "ask", "mend"), "")
     monkeypatch.setattr(checks_folder, "run_student", lambda path: found)
     return found
 
@@ -120,7 +138,7 @@ def test_a_finished_folder_is_done(finished, capsys):
     with pytest.raises(SystemExit) as caught:
         main([str(finished)])
     out = capsys.readouterr().out
-    assert caught.value.code == 0 and "14 of 14 done." in out and "OPEN" not in out
+    assert caught.value.code == 0 and "21 of 21 done." in out and "OPEN" not in out
     for sentence in (
         "5 patterns, others than the README's",
         "Explored SAMPLING_STEPS = 5.",
@@ -129,6 +147,9 @@ def test_a_finished_folder_is_done(finished, capsys):
         "step: It is a step of DDIM.",
         "exercise3_sampler.png: Cloth, drawn by these three lines.",
         "Of the lesson's marked path, 8 of 8.",
+        "guide: It asks as firmly as the weight says.",
+        "put_back: It keeps what is known.",
+        "exercise4_return.png and exercise4_return.gif.",
     ):
         assert sentence in out
 
@@ -144,6 +165,8 @@ def test_a_fresh_clone_is_open_and_says_what_to_run(tmp_path, capsys):
     assert re.match(r"TODO 1 .*line \d+\) is still open", found["TODO 1"][1])
     assert re.match(r"TODO 2 .*line \d+\) is still open", found["TODO 2"][1])
     assert "exercise3_sampler.py is missing: take" in found["mix"][1]
+    assert "exercise4_steer.py is missing: take" in found["put_back"][1]
+    assert "exercise4_steer.py --goal 5" in found["exercise4_yardage.png"][1]
     with pytest.raises(SystemExit):
         main([str(tmp_path)])
     out = capsys.readouterr().out
@@ -231,6 +254,9 @@ def still(folder):
         (cut_short("exercise3_sampler.png"), "exercise3_sampler.png", "cannot be read"),
         (lambda f: (f / "exercise3_sampler.png").unlink(), "exercise3_sampler.png", "run exercise3_sampler.py"),
         (lambda f: Image.new("RGB", (99, 99)).save(f / "exercise3_sampler.png"), "exercise3_sampler.png", "shows nothing"),
+        (lambda f: (f / "exercise4_mend.png").unlink(), "exercise4_mend.png", "run exercise4_steer.py --goal 2"),
+        (cut_short("exercise4_repeat.png"), "exercise4_yardage.png", "exercise4_repeat.png cannot be read"),
+        (lambda f: Image.new("RGB", (99, 99)).save(f / "exercise4_return.gif"), "exercise4_return.png", "exercise4_return.gif shows nothing"),
         (lambda f: morph(f / "my_morph.gif", 12), "my_morph.gif", "12 frames in 1.50 s, by CONFIG.*20 in 2.50 s"),
         (lambda f: morph(f / "my_morph.gif", 20, 10), "my_morph.gif", "in 2.00 s, by CONFIG"),
     ],
@@ -361,6 +387,27 @@ def test_each_line_of_the_sampler_is_judged(trying, text, complaints):
         assert re.search(sentence or "^$", found[name])
 
 
+STEER_RIGHT = dict.fromkeys(("guide", "put_back", "ask", "mend"), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaints"),
+    [
+        (steer(), {}),
+        (STEER_SOURCE, dict.fromkeys(STEER_RIGHT, r"^TODO \d .*line \d+\) is still open")),
+        (steer(answer="..."), {"guide": "TODO 1 .*still open", "ask": "TODO 1"}),
+        (steer(mixed="known"), {"put_back": "TODO 2 .*in the holes", "mend": "TODO 2"}),
+        (steer().replace("def guide(", "def lead("), dict.fromkeys(STEER_RIGHT, "NameError")),
+        (steer().replace("exercise4_mend.png", "mended.png"), {"mend": "saves no exercise4_mend.png"}),
+    ],
+)  # fmt: skip
+def test_each_line_of_steering_is_judged(trying, text, complaints):
+    found = trying(text, STEER)
+    assert found.keys() == STEER_RIGHT.keys() == RESULT[STEER].keys()
+    for name, sentence in (STEER_RIGHT | complaints).items():
+        assert re.search(sentence or "^$", found[name])
+
+
 NOSY = """
 import os, sys
 assert "GRADERS_SECRET" not in os.environ and "PYTHONPATH" not in os.environ
@@ -416,9 +463,10 @@ def a_class(finished, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
 def test_a_class(a_class, tmp_path, monkeypatch, capsys):
-    def run(path):  # one sampler is enough: processes are slow to start
-        right = path.name == SAMPLER and "Ada" not in str(path)
-        return SAMPLER_RIGHT if right else run_student(path)
+    def run(path):  # one of each is enough: processes are slow to start
+        if path.name == MORPH or "Ada" in str(path):
+            return run_student(path)
+        return SAMPLER_RIGHT | STEER_RIGHT
 
     monkeypatch.setattr(checks_folder, "run_student", run)
     monkeypatch.setattr(student_code, "TIME_LIMIT", 3)
@@ -448,7 +496,7 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
     assert "Ada &amp; &lt;b&gt;Bo" in page and "<b>Bo" not in page
     most = "Most often open: TODO 1 (4), my_morph.gif (4), TODO 2 (3)."
     assert f"1 of 5 have done all. {most}" in page
-    assert "no sandbox" in page and "<th>3b Sampler" in page
+    assert "no sandbox" in page and "<th>3b Sampler<th>4 Steer" in page
     assert not re.search(r'(src|href)="(?!data:)', page) and "://" not in page
     assert page.count('src="data:image/webp') == 3  # latin and nobody have none
     with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm.dataset import COUNT, draw_textiles, load_folder, stamp, textiles
+from ddpm.dataset import (
+    COUNT,
+    draw_textiles,
+    load_folder,
+    load_picture,
+    stamp,
+    textiles,
+)
 from ddpm.files import UserError
 
 # SHA-256 of the pixels of the lesson's 1,059 cloths, in order of their seeds.
@@ -142,6 +149,25 @@ def test_exif_rotation_is_applied(tmp_path):
     out = load_one(tmp_path, "turned.JPG", data).astype(int)
     assert np.abs(out[:, 36:] - RED).mean() < 4
     assert np.abs(out[:, :28] - 255).mean() < 4
+
+
+def test_one_picture_is_read_as_in_a_folder_or_gets_a_sentence(tmp_path):
+    image = Image.effect_mandelbrot((90, 50), (-2, -1, 1, 1), 50).convert("LA")
+    data = png(image)
+    folder_read = load_one(tmp_path, "a.png", data)
+    np.testing.assert_array_equal(
+        load_picture(tmp_path / "pictures/a.png"), folder_read
+    )
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    for name, sentence in (
+        ("none.png", r"none\.png does not exist\. Give"),
+        ("text.png", r"text\.png cannot be read as a picture .*\. Give"),
+        ("cut.png", r"cut\.png cannot be read as a picture .*\. Give"),
+        ("", "cannot be read as a picture"),  # a folder
+    ):
+        with pytest.raises(UserError, match=sentence):
+            load_picture(tmp_path / name)
 
 
 def test_middle_square_of_a_wide_picture(tmp_path):

@@ -117,13 +117,16 @@ def test_only_what_is_out_of_date_is_drawn(tmp_path, monkeypatch, capsys, kind):
     monkeypatch.setattr(
         draw_all.subprocess, "run", lambda command, check: asked.append(command)
     )
+    steered = []
+    monkeypatch.setattr(draw_all, "steer", steered.append)
     told = []
     for arguments in ([], [], ["--all"]):
         draw_all.main(arguments)
         told.append(capsys.readouterr().out)
     assert "a: drawn in" in told[0] and "drawn in" in told[2]
     assert told[1] == "a: up to date\n"
-    assert [a[2:4] for a in asked] == 2 * [["--out", VISUALS]]
+    assert [a[2:4] for a in asked] == 2 * [["--out", str(VISUALS)]]
+    assert [flags[:2] for flags in steered] == [["--out", str(VISUALS)]]
     assert all(command[1].is_file() for command in asked)
     script.write_text(script.read_text().replace("Title", "Other"))
     draw_all.main([])

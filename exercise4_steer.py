@@ -1,0 +1,307 @@
+"""Exercise 4, Steer: from one model the cloth that you want.
+
+    python exercise4_steer.py --goal 1    ask: what does noise decide, what the name?
+    python exercise4_steer.py --goal 2    mend: what was in the hole of a torn cloth?
+    python exercise4_steer.py --goal 3    draw: your drawing becomes cloth
+    python exercise4_steer.py --goal 4    return: a cloth to its noise, and back
+    python exercise4_steer.py --goal 5    yardage: a repeat, and a poster of it
+
+Goals 1 and 2 want a line of yours each, the two TODOs below; the others run as they
+are. Without --goal all five run. A picture of your own may have any format and size.
+"""
+
+import time
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+from checks import steer_todos
+from ddpm import command_line, steering
+from ddpm.checkpoints import load_diffusion
+from ddpm.command_line import (
+    FRAME_RATE,
+    STEPS,
+    TIMESTEP,
+    check_config,
+    check_list,
+    exercise_parser,
+    run,
+)
+from ddpm.dataset import HELD_OUT, load_picture, textiles
+from ddpm.figures import draw_rows
+from ddpm.files import UserError
+from ddpm.pictures import save_gif, save_image, slerp, upscale
+from ddpm.sampling import denoise, draw_noise, guided, sample
+from ddpm.steering import evenly_changing, labels_for
+
+# --- CONFIG -----------------------------------------------------------------
+
+SAMPLING_STEPS = 25  # of the sampler below: try 10, 50
+SAMPLER = "dpmpp"  # or "ddim", "ddpm"
+RANDOM_SEED = 42  # goals 1, 2, 3, 5: another seed, other cloth
+FAMILY = "any"  # a name; "any": goals 1 and 3 show several, in 2 and 4 nobody says
+GUIDANCE = 2.0  # how firmly to ask for it
+PICTURE = None  # goals 2 to 4: a file of yours in place of ours; flag --picture
+
+GUIDANCE_WEIGHTS = [1, 2, 4]  # goal 1: one row each, and one of another noise
+MASK = None  # goal 2: a picture, black where the cloth is torn; flag --mask
+HOLE = (18, 22, 46, 44)  # goal 2, without MASK: left, top, right, bottom, of 64
+RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is gone, to fit what is known
+START_TIMESTEPS = [400, 550, 700, 850]  # goal 3: how much noise covers your drawing
+DRAWN_AS = ["kuba", "wax_print", "kente"]  # goal 3: families, where FAMILY names none
+PATCH = 16  # goal 3: keep the colours of patches so large: try 8, 32; 0: keep none
+INVERSION_STEPS = [20, 50, 250]  # goal 4: the last is that of the morph
+PICTURE_B = None  # goal 4: where the morph ends
+NUM_FRAMES = 24  # goal 4
+FPS = 8  # goal 4: frames a second, 1 to 50
+REPEATS = (4, 4)  # goal 5: across and down
+REPEAT_CM = 10.0  # goal 5: how wide one repeat is in print
+
+POSTER = 2048  # pixels of its longer side
+DPI = 150  # of print: pixels an inch
+
+
+def guide(without, with_label, weight):
+    """Classifier-free guidance: without a label at 0, with it at 1, beyond above."""
+    # TODO 1: begin at `without`, and go `weight` times the way from there to
+    #         `with_label` (Ho and Salimans 2022, eq. 6).
+    answer = ...
+    return answer
+
+
+def put_back(drawn, known, mask):
+    """RePaint: what is known where mask is 1, what was drawn where it is 0."""
+    # TODO 2: weigh `known` with mask, `drawn` with what is left of 1, and add
+    #         (Lugmayr et al. 2022, eq. 8).
+    mixed = ...
+    return mixed
+
+
+# --- From here on there is nothing to fill in -------------------------------
+
+
+def main(argv=None, guide=guide, put_back=put_back):
+    # --- Setup --------------------------------------------------------------
+    parser = exercise_parser(
+        __doc__,
+        SAMPLING_STEPS=SAMPLING_STEPS,
+        SAMPLER=SAMPLER,
+        RANDOM_SEED=RANDOM_SEED,
+        FAMILY=FAMILY,
+        GUIDANCE=GUIDANCE,
+    )
+    parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
+    parser.add_argument("--picture", default=PICTURE, help="goals 2 to 4: your own")
+    parser.add_argument("--mask", default=MASK, help="goal 2: black where it is torn")
+    args = parser.parse_args(argv)
+    check_list(parser, command_line.GUIDANCE, GUIDANCE_WEIGHTS=GUIDANCE_WEIGHTS)
+    check_list(parser, (0, 64), HOLE=HOLE)
+    check_list(parser, TIMESTEP, START_TIMESTEPS=START_TIMESTEPS)
+    check_list(parser, STEPS, INVERSION_STEPS=INVERSION_STEPS)
+    check_list(parser, (1, 32), REPEATS=REPEATS)
+    check_config(parser, (1, 100), RESAMPLINGS=RESAMPLINGS)
+    check_config(parser, [0, 2, 4, 8, 16, 32, 64], PATCH=PATCH)
+    check_config(parser, (2, 1000), NUM_FRAMES=NUM_FRAMES)
+    check_config(parser, FRAME_RATE, FPS=FPS)
+    check_config(parser, (1.0, 40.0), REPEAT_CM=REPEAT_CM)
+    for name, items, count in (("HOLE", HOLE, 4), ("REPEATS", REPEATS, 2)):
+        if len(items) != count:
+            parser.error(f"{name}: {items!r} has {len(items)} numbers: give it {count}")
+    goals = [args.goal] if args.goal else [1, 2, 3, 4, 5]
+    if 1 in goals:
+        steer_todos.check_guide(guide)
+    if 2 in goals:
+        steer_todos.check_put_back(put_back)
+    started = time.perf_counter()
+
+    # --- Load, once for all goals -------------------------------------------
+    diffusion = load_diffusion(args.checkpoint, args.device)
+
+    # --- Steer --------------------------------------------------------------
+    steer = {
+        1: lambda: ask(diffusion, args, guide),
+        2: lambda: mend(diffusion, args, put_back),
+        3: lambda: draw(diffusion, args),
+        4: lambda: there_and_back(diffusion, args),
+        5: lambda: yardage(diffusion, args),
+    }
+    written = [name for goal in goals for name in steer[goal]()]
+    seconds = time.perf_counter() - started
+    print(f"Wrote {', '.join(written)} to {args.out.resolve()} in {seconds:.0f} s.")
+
+
+def ask(diffusion, args, guide):
+    """Goal 1: one noise under every family, and a second noise below."""
+    families = diffusion.model.families
+    if not families:
+        raise UserError(
+            "Goal 1 asks for families, and this model was trained without names. "
+            "Leave out --checkpoint to take the embedded one."
+        )
+    label = diffusion.model.one_hot(families)
+    asked = [(args.seed, weight) for weight in GUIDANCE_WEIGHTS]
+    rows, labels = [], []
+    for seed, weight in [*asked, (args.seed + 1, args.guidance)]:
+        predict = guided(diffusion, label, weight, guide)
+        noise = draw_noise([seed], diffusion.image_size[0])
+        noise = noise.repeat(len(families), 1, 1, 1)
+        seeds = len(families) * [seed]
+        how = args.steps, args.sampler, seeds
+        rows.append(last(sample(predict, noise, diffusion.alphas_cumprod, *how)))
+        labels.append(f"seed {seed}\nw = {weight:g}")
+    titles = [family.replace("_", "\n") for family in families]
+    draw_rows(rows, titles, labels, args.out / "exercise4_ask.png")
+    return ["exercise4_ask.png"]
+
+
+def mend(diffusion, args, put_back):
+    """Goal 2: a torn cloth, mended with each step gone once, and several times."""
+    seeds = range(args.seed, args.seed + 3)  # of the noise, and of our cloth
+    size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
+    cloth = torch.cat([given(args.picture, seed, size) for seed in seeds]).to(alpha_bar)
+    mask = known_pixels(args.mask, size).to(alpha_bar)
+    torn = put_back(torch.zeros_like(cloth), cloth, mask)
+    columns = [(x.cpu() + 1) / 2 for x in (cloth, torn)]
+    asked = guided(diffusion, named(diffusion, args, 3), args.guidance)
+    how = args.steps, args.sampler, seeds
+    for times in (1, RESAMPLINGS):
+        predict = steering.keeping(asked, cloth, mask, alpha_bar, seeds, put_back)
+        noise = draw_noise(seeds, size)
+        columns.append(last(sample(predict, noise, alpha_bar, *how, times)))
+    titles = ["the cloth", "torn", "mended", f"mended, each\nstep {RESAMPLINGS} times"]
+    labels = [f"seed {seed}" for seed in seeds]
+    rows = torch.stack(columns, dim=1)
+    draw_rows(rows, titles, labels, args.out / "exercise4_mend.png")
+    return ["exercise4_mend.png"]
+
+
+def draw(diffusion, args):
+    """Goal 3: a drawing under more and more noise, and what cloth comes out of it."""
+    size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
+    drawing = load_picture(args.picture, size) if args.picture else sketch()
+    drawing = as_batch(drawing, size).to(alpha_bar)
+    noise = draw_noise([args.seed], size).to(alpha_bar)
+    families = [args.family]
+    if args.family == steering.ANY and diffusion.model.families:
+        families = DRAWN_AS
+    how = args.steps, args.sampler, [args.seed]
+    rows = []
+    for family in families:
+        label = labels_for(diffusion.model, family, [args.seed])
+        predict = guided(diffusion, label, args.guidance)
+        if PATCH:  # a family has colours of its own, and guidance insists on them
+            predict = steering.tinted(predict, drawing, alpha_bar, PATCH * size // 64)
+        row = [(drawing.cpu() + 1) / 2]
+        for t in START_TIMESTEPS:
+            row.append(
+                last(steering.redraw(predict, drawing, noise, alpha_bar, t, *how))
+            )
+        rows.append(torch.cat(row))
+    titles = ["drawing", *(f"from t = {t}" for t in START_TIMESTEPS)]
+    labels = [family.replace("_", "\n") for family in families]
+    draw_rows(rows, titles, labels, args.out / "exercise4_draw.png")
+    return ["exercise4_draw.png"]
+
+
+def there_and_back(diffusion, args):
+    """Goal 4: two cloths to their noise and back, and a morph from one to the other."""
+    size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
+    both = [given(args.picture, args.seed, size), given(PICTURE_B, args.seed + 1, size)]
+    cloth = torch.cat(both).to(alpha_bar)
+    predict = guided(diffusion, named(diffusion, args, 2))
+    columns, titles = [(cloth.cpu() + 1) / 2], ["the cloth"]
+    for steps in INVERSION_STEPS:
+        noise = steering.invert(predict, cloth, alpha_bar, steps).cpu()
+        columns.append(last(sample(predict, noise, alpha_bar, steps)))
+        error = 2 * (columns[-1] - columns[0]).square().mean().sqrt().item()
+        print(f"{steps} steps there and back: root mean square error {error:.3f}.")
+        titles.append(f"{steps} steps,\nerror {error:.3f}")
+    columns.insert(1, (noise + 1) / 2)
+    titles.insert(1, f"its noise,\n{steps} steps")
+    rows = torch.stack(columns, dim=1)
+    draw_rows(rows, titles, ["A", "B"], args.out / "exercise4_return.png")
+
+    def frames(t):
+        path, label = slerp(t, noise[:1], noise[1:]), named(diffusion, args, len(t))
+        return denoise(diffusion, path, args.steps, args.sampler, label=label)
+
+    t = np.linspace(0, 1, NUM_FRAMES)
+    morph = frames(evenly_changing(t, frames(t)))
+    save_gif(upscale(morph, 256 / size), args.out / "exercise4_return.gif", FPS)
+    return ["exercise4_return.png", "exercise4_return.gif"]
+
+
+def yardage(diffusion, args):
+    """Goal 5: one cloth as a repeat to print, and as a poster of many repeats."""
+    how = args.steps, args.sampler, args.family, args.guidance
+    cloth = steering.draw(diffusion, [args.seed], *how)[0]
+    side, (across, down) = cloth.shape[-1], REPEATS
+    poster = upscale(cloth.repeat(1, down, across), POSTER / side / max(REPEATS))
+    save_image(poster, args.out / "exercise4_yardage.png", DPI)
+    # Cut from the middle of nine, so that it was enlarged with its neighbours' pixels.
+    n = round(REPEAT_CM / 2.54 * DPI)
+    repeat = upscale(cloth.repeat(1, 3, 3), n / side)[:, n : 2 * n, n : 2 * n]
+    save_image(repeat, args.out / "exercise4_repeat.png", DPI)
+    print(f"One repeat: {n} x {n} pixels, {REPEAT_CM:g} cm wide at {DPI} dpi.")
+    return ["exercise4_yardage.png", "exercise4_repeat.png"]
+
+
+# --- Pictures, masks, labels ------------------------------------------------
+
+
+def last(walk):
+    """The pictures at which a walk arrives, (B, 3, H, W) in [0, 1], on the CPU."""
+    *_, (_, x, _) = tqdm(walk, disable=None)
+    return (x.float().cpu() + 1) / 2
+
+
+def as_batch(pixels, size):
+    """(H, H, 3) uint8 as a batch of one, (1, 3, size, size) in [-1, 1]."""
+    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255
+    return 2 * upscale(x, size / x.shape[-1]) - 1
+
+
+def given(path, seed, size):
+    """A picture file; without one, the drawn textile of a seed never trained on."""
+    return as_batch(
+        load_picture(path, size) if path else textiles.pattern(HELD_OUT + seed), size
+    )
+
+
+def named(diffusion, args, count):
+    """Labels for pictures whose family nobody says, unless --family does."""
+    family = steering.NONE if args.family == steering.ANY else args.family
+    return labels_for(diffusion.model, family, range(count))
+
+
+def known_pixels(path, size):
+    """(size, size): 1 where the cloth is whole, 0 where it is torn."""
+    if path:
+        mask = torch.from_numpy(load_picture(path, size).mean(axis=2) > 127).float()
+    else:
+        mask = torch.ones(size, size)
+        left, top, right, bottom = (edge * size // 64 for edge in HOLE)
+        mask[top:bottom, left:right] = 0
+    if mask.min() == mask.max():
+        what = "keeps nothing" if mask.max() == 0 else "has no hole"
+        raise UserError(
+            f"The mask {path or f'of HOLE = {HOLE}'} {what}. Give one that is black "
+            "where the cloth is torn, and white elsewhere."
+        )
+    return mask
+
+
+def sketch():
+    """A drawing to start from, (256, 256, 3) uint8: a mountain, the sun, some earth."""
+    image = Image.new("RGB", (256, 256), "#e0a030")
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, 170, 256, 256), fill="#7a2b20")
+    pen.ellipse((125, 25, 235, 135), fill="#f4ead0")
+    pen.polygon([(20, 200), (75, 60), (130, 200)], fill="#1f3a78")
+    return np.asarray(image)
+
+
+if __name__ == "__main__":
+    run(main)
