@@ -19,8 +19,8 @@ from ddpm.steering import blend_labels, evenly_changing, labels_for
 
 # --- CONFIG -----------------------------------------------------------------
 
-SEED_A = 42  # where the morph begins: any seed whose pattern you like
-SEED_B = 2  # and where it ends
+SEED_A = 7  # where the morph begins: any seed whose pattern you like
+SEED_B = 21  # and where it ends
 FAMILY = "any"  # which cloth: "kuba", "adire", ...; "any": that of SEED_A
 FAMILY_B = "same"  # try "any": that of SEED_B, and one family turns into the other
 NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer

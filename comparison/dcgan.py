@@ -29,7 +29,7 @@ WEIGHTS = Path(__file__).with_suffix(".pt")
 LATENT = 64  # numbers that name a picture
 WIDTH = 32
 BATCH = 32
-STEPS = 4_000  # of the embedded generator
+STEPS = 3_000  # of the embedded generator
 EMA_DECAY = 0.999
 
 

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 
 from ddpm.files import ROOT
-from visuals.style import FAINT, NETWORK, SMALL, plot_area, save, sheet
+from visuals.style import FAINT, NETWORK, SMALL, TEXT, plot_area, save, sheet
 
 LOG = ROOT / "training_results" / "embedded" / "log.csv"  # as the recipe wrote it
 
@@ -15,7 +15,7 @@ def draw():
         head, *rows = csv.reader(file)
     numbers = np.array(rows, float)
     pictures = numbers[:, head.index("pictures")] / 1000
-    figure, _ = sheet(3.7, "Errors fall fast, then slowly")
+    figure, _ = sheet(3.9, "The longer it learns, the less it errs")
     panel = plot_area(figure, 0.7, 0.65, 4.9, 2.45)
     for column, name in enumerate(head):
         if not name.startswith("error at "):
@@ -25,10 +25,7 @@ def draw():
         panel.text(pictures[-1], numbers[-1, column], text, size=SMALL, va="center")
     panel.set(ylim=(0, None), xlim=(0, pictures[-1]))
     panel.set_xlabel("thousands of pictures seen")
-    panel.set_title(
-        "error of the predicted picture, on textiles never seen",
-        loc="left",
-        fontsize=12,
-    )
+    words = "error of the predicted picture, on textiles never seen"
+    panel.set_title(words, loc="left", fontsize=TEXT, pad=10)
     panel.grid(axis="y", color=FAINT, linewidth=0.8)
     save(figure, __file__)
