@@ -29,8 +29,8 @@ __all__ = ["lerp", "make_grid", "save_gif", "save_image", "slerp", "upscale"]
 
 # --- CONFIG -----------------------------------------------------------------
 
-KEYFRAME_SEEDS = (13, 35, 27, 31)  # any, and any number of them
-FAMILY = "wax_print"  # of all; "any": each seed its own, and their names are blended
+KEYFRAME_SEEDS = (7, 35, 44, 53)  # wax prints; any, and any number of them
+FAMILY = "any"  # of all of them; "any": each seed's own, and their names are blended
 GUIDANCE = 2.0  # how firmly to ask for it
 DURATION = 8  # seconds for the whole loop
 FPS = 12  # frames a second, 1 to 50

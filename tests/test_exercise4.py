@@ -99,7 +99,7 @@ def test_unfilled_it_says_what_is_open_before_anything_is_loaded(goal, name):
         ("mixed", "mask * known * 0.5 + (1 - mask) * drawn", "at a pixel where mask is 1"),
         ("mixed", "drawn.mul_(1 - mask).add_(mask * known)", "changes what it is handed"),
         ("mixed", "mask", r"gives shape \(8, 8\)"),
-        ("mixed", "None", "gives a NoneType"),
+        ("mixed", "None", "gives nothing"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_by_what_it_does(name, line, sentence):

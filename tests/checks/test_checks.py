@@ -174,7 +174,8 @@ def test_a_fresh_clone_is_open_and_says_what_to_run(tmp_path, capsys):
         r"OPEN  (Goal \d|\w+(?:\.png)?)\b.*\(Beyond the path\.\)$", out, re.M
     )
     sampler = ["mix", "estimate", "step", "exercise3_sampler.png"]
-    assert beyond == ["Goal 4", "Goal 5", *sampler]
+    steer = ["guide", "put_back", *(files[0] for files in STEERED.values())]
+    assert beyond == ["Goal 4", "Goal 5", *sampler, *steer]
     assert "Of the lesson's marked path, 0 of 8." in out
 
 

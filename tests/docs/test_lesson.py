@@ -203,7 +203,7 @@ def examples():
     tables = PAGE.split(".. functions\n")[1:]
     assert len(tables) == 4
     for table in tables:
-        rows = table.split(".. dropdown::")[0].split("* - ")[2:]
+        rows = re.split(r"\n(?=\S)", table)[0].split("* - ")[2:]
         for row in rows:
             (found,) = re.findall(r"``([^`]+)``\s+gives\s+``([^`]+)``", row)
             yield found
