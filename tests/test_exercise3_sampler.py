@@ -56,7 +56,7 @@ def test_there_are_exactly_three_todos():
 
 def test_each_todo_has_its_hint_in_the_readme():
     section = README[README.index("Write the sampler\n~~~") :]
-    section = section[: section.index("Extension: train")]
+    section = section[: section.index("Exercise 4: steer")]
     assert re.findall(r"dropdown:: Hint for TODO (\d)", section) == ["1", "2", "3"]
     assert list(from_readme()) == list(RIGHT)
 
