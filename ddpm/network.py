@@ -47,10 +47,10 @@ class PlacedConv2d(TorusConv2d):
 
     def forward(self, x):
         found = super().forward(x)
-        across, down = (
+        down, across = (
             n // m for n, m in zip(x.shape[-2:], self.place.shape[-2:], strict=True)
         )
-        return found + self.place.repeat(1, 1, across, down)
+        return found + self.place.repeat(1, 1, down, across)
 
 
 class TimeAndLabel(nn.Sequential):
