@@ -12,8 +12,10 @@ A cloth is determined by its seed, and it is drawn in five moves:
     dyes       the inks: places on a ring of the tradition's colours
     weave      how light falls on the threads
 
-All that is chosen is a number from a range, but the family and a few small whole
-numbers. So between two cloths of a family lie others, and a model can learn the way.
+All that is chosen is a number from a range, but the family. How many motifs there are
+is not chosen: every second one may be smaller, so that between many small ones and few
+large ones lie all that are between. So between two cloths of a family lie others, and a
+model can learn the way.
 
 The families are studies after eight real techniques, simplified to 64 pixels, and no
 substitute for the cloths themselves. `FAMILIES` names each with a reference.
@@ -76,19 +78,33 @@ def wave(u, period):
     return np.abs(offset(u, period)) * 2 / period
 
 
+def pairs(u, period, wide):
+    """Cells that alternate in width, `wide` and `period - wide`, their middles at a
+    quarter and three quarters of the period: signed pixels from the middle of the cell,
+    its width, and whether it is the second."""
+    first, second = offset(u + period / 4, period), offset(u - period / 4, period)
+    other = np.abs(first) > wide / 2
+    return (
+        np.where(other, second, first),
+        np.where(other, period - wide, wide),
+        other,
+    )
+
+
 # --- Distance ---------------------------------------------------------------
 
 
-def distance(u, v, exponent=2.0, lobes=0, depth=0.0):
+def distance(u, v, exponent=2.0, four=0.0, eight=0.0):
     """Distance of (u, v) from (0, 0) whose unit circle is the outline of a motif.
 
     exponent: 1 makes it a lozenge, 2 a circle, more a square, less a star (Lamé's
-    superellipse). lobes, depth: so many petals, 0 to 1 deep, and turned by half a
-    petal where depth is negative.
+    superellipse). four, eight: depth of so many petals, 0 to 1 together, and turned by
+    half a petal where it is negative.
     """
     r = (np.abs(u) ** exponent + np.abs(v) ** exponent) ** (1 / exponent)
-    if lobes:
-        r = r / (1 + depth * np.cos(lobes * np.arctan2(v, u)))
+    if four or eight:
+        angle = np.arctan2(v, u)
+        r = r / (1 + four * np.cos(4 * angle) + eight * np.cos(8 * angle))
     return r
 
 
@@ -149,15 +165,14 @@ GREEN, BLUE = (0.46, 0.10, 155), (0.42, 0.13, 264)
 
 
 def kente(rng, x, y):
-    width = 64 / rng.choice([2, 4])  # of a strip
-    u = offset(x, width)  # across it
-    v = offset(y + 16 * (np.floor(x / width) % 2), 32)  # and along
+    u, width, second = pairs(x, 32, rng.uniform(11, 21))  # across strips of two widths
+    v = offset(y + 16 * second, 32)  # and along
     half = rng.uniform(6, 10)  # of a block of weft
 
-    core, line = width * rng.uniform(0.06, 0.12), width * rng.uniform(0.2, 0.26)
-    warp = bands(np.abs(u), core, line, line + width * rng.uniform(0.09, 0.13))
-    reach = min(width / 2, half - 2)  # as far as the motif of a block may go
-    motif = distance(u * reach / width * 2, v, rng.uniform(0.8, 1.4)) / reach
+    core, line, rule = rng.uniform([0.06, 0.2, 0.09], [0.12, 0.26, 0.13])
+    warp = bands(np.abs(u) / width, core, line, line + rule)
+    reach = min(8, half - 2)  # as far as the motif of a block may go
+    motif = distance(u * 2 * reach / width, v, rng.uniform(0.8, 1.4)) / reach
     size = rng.uniform(0.62, 0.8)
     block = bands(motif, size * rng.uniform(0.4, 0.55), size)
     bar = bands(half - np.abs(v), 1.5, rng.uniform(3.2, 4.0))  # closes the block
@@ -174,23 +189,21 @@ def kente(rng, x, y):
 
 
 def bogolanfini(rng, x, y):
-    rows, columns = rng.choice([1, 2]), rng.choice([2, 4])
-    height, width = 64 / rows, 64 / columns
-    half = height * rng.uniform(0.25, 0.32)  # of the band of signs; the rest is zigzag
-    v = offset(y, height)
-    u = offset(x, width)
-    reach = 0.8 * half, min(0.42 * width, half)
-    sign = distance(
-        u / reach[1], v / reach[0], rng.uniform(0.8, 3), 4, rng.uniform(-0.3, 0.3)
-    )
+    half = rng.uniform(8, 10.5)  # of the band of signs; the rest is zigzag
+    u, width, second = pairs(x, 32, rng.uniform(16, 23))
+    v = offset(y, 32)
+    across = np.minimum(0.42 * width, half)
+    along = np.where(second, across, 0.8 * half)
+    exponent, four = rng.uniform(0.8, 3), rng.uniform(-0.3, 0.3)
     hole = rng.uniform(0.2, 0.7)
+    sign = distance(u / across, v / along, exponent, four)
     sign = bands(sign, hole * rng.uniform(0, 0.6), hole, 1)
 
-    other = height / 2 - half  # half of the band of zigzags
-    w = offset(y + height / 2, height)
+    other = 16 - half  # half of the band of zigzags
+    w = offset(y + 16, 32)
     rise = rng.uniform(0.1, 0.75) * other
-    zigzag = np.abs(w - rise * (2 * wave(x, width) - 1))
-    line = min(rng.uniform(0.14, 0.22) * other, 3)
+    zigzag = np.abs(w - rise * (2 * wave(x, 16) - 1))
+    line = rng.uniform(0.14, 0.22) * other
     rule = rng.uniform(1.2, 1.8)
 
     ink = np.zeros(x.shape, np.uint8)
@@ -202,18 +215,12 @@ def bogolanfini(rng, x, y):
 
 
 def adire(rng, x, y):
-    period = 64 / rng.choice([1, 2])
-    wide = period * rng.uniform(0.55, 0.68)
-    cells = []
-    for w in (x, y):  # alternating wide and narrow cells each way
-        u = offset(w, period)
-        narrow = np.abs(u) > wide / 2
-        half = np.where(narrow, (period - wide) / 2, wide / 2)
-        u = np.where(narrow, offset(w - period / 2, period), u)
-        cells.append((u / half, half - np.abs(u), narrow))
-    (u, x_rest, odd), (v, y_rest, odd_too) = cells
-    petals, depth = rng.choice([4, 8]), rng.uniform(0.15, 0.45)
-    flower = distance(u, v, 2, petals, depth) / rng.uniform(0.55, 0.62)
+    wide = rng.uniform(17, 22)
+    (u, width, odd), (v, height, odd_too) = pairs(x, 32, wide), pairs(y, 32, wide)
+    rest = np.minimum(width / 2 - np.abs(u), height / 2 - np.abs(v))  # to the border
+    u, v = u / width * 2, v / height * 2
+    four, eight = rng.uniform(-0.3, 0.3), rng.uniform(0, 0.3)
+    flower = distance(u, v, 2, four, eight) / rng.uniform(0.55, 0.62)
     flower = bands(flower, rng.uniform(0.2, 0.45), 1)
     stone = distance(u, v, rng.uniform(0.9, 3)) / rng.uniform(0.5, 0.75)
     stone = bands(stone, rng.uniform(0.1, 0.5), 1)
@@ -222,7 +229,7 @@ def adire(rng, x, y):
     paint(ink, ~odd & ~odd_too, flower, 0, 1, 0)
     paint(ink, odd & odd_too, stone, 0, 1, 0)
     paint(ink, odd != odd_too, stone, 1, 2, 1)
-    ink[np.minimum(x_rest, y_rest) < rng.uniform(0.8, 1.4)] = 1
+    ink[rest < rng.uniform(0.8, 1.4)] = 1
     hue = rng.uniform(255, 275)
     ground, pale = rng.uniform(0.27, 0.38), rng.uniform(0.84, 0.93)
     second = ground + rng.uniform(0, 0.12)
@@ -234,17 +241,17 @@ def wax_print(rng, x, y):
     large = rng.uniform(9.5, 14.5)
     second = min(large, 22 - large) * rng.uniform(0.7, 1)
     seed = (15.5 - large) * rng.uniform(0.5, 0.9)
-    exponent, petals = rng.uniform(1.5, 3.2), rng.choice([6, 8])
-    depth, rim = rng.uniform(-0.12, 0.12), rng.uniform(0.62, 0.74)
+    exponent = rng.uniform(1.5, 3.2)
+    eight, rim = rng.uniform(-0.12, 0.12), rng.uniform(0.62, 0.74)
     heart, cut = rng.uniform(0.28, 0.4), rng.uniform(-0.5, 0.3)
 
     ink = np.zeros(x.shape, np.uint8)
     for shift, radius in ((0, large), (16, second)):
         u, v = offset(x + shift, 32) / radius, offset(y + shift, 32) / radius
-        r = distance(u, v, exponent, 8, depth)
+        r = distance(u, v, exponent, eight=eight)
         zone = bands(r, heart * 0.5, heart, rim, rim + 1 / radius, 1 - 1.3 / radius, 1)
         paint(ink, r < 1, zone, 4, 3, 2, 1, 3, 1, 1)
-        gap = (zone == 2) & (np.cos(petals * np.arctan2(v, u)) < cut)
+        gap = (zone == 2) & (np.cos(8 * np.arctan2(v, u)) < cut)
         ink[gap] = 4
     for shift in (0, 16):
         r = distance(offset(x + shift, 32), offset(y + shift + 16, 32), exponent)
@@ -264,14 +271,14 @@ def wax_print(rng, x, y):
 
 
 def kuba(rng, x, y):
-    m, n = rng.choice([1, 2]), rng.choice([1, 2])
-    p, q = m * x + n * y, m * x - n * y  # along the two slants
-    over = (np.floor(p / 64) + np.floor(q / 64)) % 2 == 0
-    p, q = offset(p, 64) / 32, offset(q, 64) / 32  # -1 to 1, bands run along 0
-
+    p, q = x + y, x - y  # along the two slants
+    over = (np.floor(p / 32) + np.floor(q / 32)) % 2 == 0
     core, edge = rng.uniform(0.04, 0.12), rng.uniform(0.28, 0.42)
-    line = rng.uniform(0.09, 0.13) * min(m, n)
-    p_band, q_band = (bands(np.abs(w), core, edge, edge + line) for w in (p, q))
+    line, thin = rng.uniform(0.18, 0.26), rng.uniform(0.3, 1)
+    p_edge, q_edge = (edge * np.where(np.floor(w / 32) % 2, thin, 1) for w in (p, q))
+    p, q = offset(p, 32) / 16, offset(q, 32) / 16  # -1 to 1, bands run along 0
+    p_band = bands(np.abs(p), core, p_edge, p_edge + line)
+    q_band = bands(np.abs(q), core, q_edge, q_edge + line)
     upper = np.where((over & (p_band < 3)) | (q_band == 3), p_band, q_band)
     room = 1 - edge - line  # of the lozenge between the bands
     heart = distance(1 - np.abs(p), 1 - np.abs(q), rng.uniform(2.5, 9)) / room
@@ -292,12 +299,9 @@ def kuba(rng, x, y):
 
 
 def khasa(rng, x, y):
-    peak, n = 64 / rng.choice([1, 2]), rng.choice([1, 2])
-    rise = peak * rng.uniform(0.2, 0.45)
-    a = np.abs(offset(y + rise * wave(x, peak), 64 / n))  # 0 to 32, or to 16
-    widths = rng.uniform(3, 8, 7 if n == 1 else 4)
-    edges = np.cumsum(widths) * 32 / n / widths.sum()
-    ink = bands(a, *edges[:-1])
+    a = np.abs(offset(y + rng.uniform(4, 14) * wave(x, 32), 64))  # 0 to 32
+    widths = rng.uniform(3.5, 9, 6)
+    ink = bands(a, *np.cumsum(widths)[:-1] * 32 / widths.sum())
     ring = [(0.47, 0.16, 28), (0.28, 0.03, 40), (0.75, 0.13, 75), (0.36, 0.08, 262)]
     s = rng.uniform(0, 4)
     wool = oklab((0.92, 0.03, 88))
@@ -306,14 +310,14 @@ def khasa(rng, x, y):
 
 
 def pelete_bite(rng, x, y):
-    def stripes(w, period):
-        a = np.abs(offset(w, period))
-        line = period * rng.uniform(0.31, 0.36)
-        core, broad = rng.uniform(0.025, 0.04), rng.uniform(0.12, 0.2)
-        return bands(a, period * core, period * broad, line, line + 1.2 + period / 40)
+    def stripes(w):
+        a, _, second = pairs(w, 64, 32)
+        a = np.abs(a)
+        core, broad, line = rng.uniform([0.9, 4, 10], [1.3, 7, 11.5])
+        broad = np.where(second, broad * rng.uniform(0.4, 1), broad)
+        return bands(a, core, broad, line, line + 2)
 
-    width, height = 64 / rng.choice([1, 2]), 64 / rng.choice([1, 2])
-    warp, weft = stripes(x, width), stripes(y, height)
+    warp, weft = stripes(x), stripes(y)
     ink = 5 * warp + weft
     exponent, hole = rng.uniform(0.9, 1.4), rng.uniform(0.35, 0.6)
     large = rng.uniform(6, 11)
@@ -334,17 +338,18 @@ def pelete_bite(rng, x, y):
 def shweshwe(rng, x, y):
     large = rng.uniform(10, 13.5)
     second = min(large, 21.5 - large) * rng.uniform(0.8, 1)
-    count, dot = rng.choice([6, 8]), rng.uniform(1.7, 2.2)
-    petals, depth = rng.choice([4, 8]), rng.uniform(0.1, 0.6)
+    dot, small = rng.uniform(1.7, 2.2), rng.uniform(0.55, 1)  # every second is smaller
+    four, eight = rng.uniform(-0.35, 0.35), rng.uniform(0, 0.35)
     core, hole = rng.uniform(0.42, 0.52), rng.uniform(0.1, 0.4)
     ink = np.zeros(x.shape, np.uint8)
     u, v = offset(x, 32), offset(y, 32)
     r, angle = np.hypot(u, v), np.arctan2(v, u)
-    along = offset(angle, 2 * np.pi / count) * r
-    ink[np.hypot(r - large + dot, along) < dot] = 1  # a ring of dots
+    turn, _, every_second = pairs(angle, np.pi / 2, np.pi / 4)
+    size = np.where(every_second, dot * small, dot)
+    ink[np.hypot(r - large + dot, turn * r) < size] = 1  # a ring of eight dots
     for shift, radius in ((0, core * (large - dot)), (16, 0.62 * second)):
         u, v = offset(x + shift, 32), offset(y + shift, 32)
-        floret = distance(u, v, 2, petals, depth) / radius
+        floret = distance(u, v, 2, four, eight) / radius
         ink[(floret < 1) & (floret > hole)] = 1
     ring = [(0.28, 0.11, 272), (0.32, 0.12, 264), (0.40, 0.15, 20), (0.33, 0.065, 50)]
     return ink, [dye(ring, rng.uniform(0, 4)), oklab((0.95, 0.015, 90))]
