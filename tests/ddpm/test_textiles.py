@@ -9,7 +9,17 @@ from PIL import Image
 from comparison.classifier import load_classifier, look
 from comparison.metrics import seam
 from ddpm import textiles
-from ddpm.textiles import FAMILIES, bands, distance, family, offset, pattern, srgb, wave
+from ddpm.textiles import (
+    FAMILIES,
+    bands,
+    distance,
+    family,
+    offset,
+    pairs,
+    pattern,
+    srgb,
+    wave,
+)
 
 SHEET = Path(__file__).with_name("textiles.png")  # seeds 0 to 63, eight a row
 
@@ -64,7 +74,7 @@ def test_no_cloth_is_empty_or_mud(cloths):
 
 
 def test_a_small_change_of_a_number_is_a_small_change_of_the_cloth(monkeypatch):
-    """What is drawn from a range may move a little: the cloth does, too."""
+    """All that is chosen is a number from a range; it moves, and the cloth does, too."""
 
     class Nudged:
         """A generator whose numbers from ranges all lie a little higher in them."""
@@ -73,10 +83,9 @@ def test_a_small_change_of_a_number_is_a_small_change_of_the_cloth(monkeypatch):
             self.rng, self.by = np.random.Generator(np.random.PCG64(seed)), by
 
         def uniform(self, low=0.0, high=1.0, size=None):
-            return low + (high - low) * (self.rng.random(size) * 0.9 + self.by)
-
-        def choice(self, options):
-            return self.rng.choice(options)
+            low, high = np.asarray(low), np.asarray(high)
+            part = self.rng.random(size or low.shape) * 0.9 + self.by
+            return low + (high - low) * part
 
     def drawn(by):
         monkeypatch.setattr(np.random, "default_rng", lambda seed: Nudged(seed, by))
@@ -94,8 +103,16 @@ def test_superellipse_is_lozenge_circle_and_square():
     np.testing.assert_allclose(distance(u, v, 1), [1, 7])
     np.testing.assert_allclose(distance(u, v, 2), [np.sqrt(0.5), 5])
     np.testing.assert_allclose(distance(u, v, 100), [0.5, 4], rtol=0.01)
-    ends = distance(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 2, 2, 0.5)
-    np.testing.assert_allclose(ends, [1 / 1.5, 1 / 0.5])  # a petal, and between two
+    tip, gap = [np.cos(a) for a in (0, np.pi / 4)], [np.sin(a) for a in (0, np.pi / 4)]
+    ends = distance(np.array(tip), np.array(gap), 2, four=0.3, eight=0.2)
+    np.testing.assert_allclose(ends, [1 / 1.5, 1 / 0.9])  # a petal, and between two
+
+
+def test_cells_alternate_in_width_and_fill_the_period():
+    u, width, second = pairs(np.array([0, 8, 13, 15, 24, 31.0]), 32, 12)
+    np.testing.assert_allclose(u, [8, 0, 5, -9, 0, 7])
+    assert width.tolist() == [20, 12, 12, 20, 20, 20]
+    assert second.tolist() == [True, False, False, True, True, True]
 
 
 def test_lattice_and_profile():
