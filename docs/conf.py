@@ -68,12 +68,15 @@ def copy_notebooks(app, error):
 
 
 def prepare_images(app, doctree, docname):
-    """All are fetched when they come into sight; large ones may slide on a phone."""
+    """All are fetched when they come into sight; large ones may slide on a phone, those
+    of many columns as wide as they need to be read."""
     for image in list(doctree.findall(nodes.image)):
         image["loading"] = "lazy"
         width = image.get("width", "700").removesuffix("px")
         if width.isdigit() and int(width) > 600:
-            image.replace_self(nodes.container("", image.copy(), classes=["wide"]))
+            with Image.open(Path(app.srcdir, image["uri"])) as picture:
+                classes = ["wide", "columns"] if picture.width > 1500 else ["wide"]
+            image.replace_self(nodes.container("", image.copy(), classes=classes))
 
 
 def write_stills(app, error):
