@@ -49,9 +49,10 @@ GUIDANCE_WEIGHTS = [1, 2, 4]  # goal 1: one row each, and one of another noise
 MASK = None  # goal 2: a picture, black where the cloth is torn; flag --mask
 HOLE = (18, 22, 46, 44)  # goal 2, without MASK: left, top, right, bottom, of 64
 RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is gone, to fit what is known
-START_TIMESTEPS = [400, 550, 700, 850]  # goal 3: how much noise covers your drawing
+START_TIMESTEPS = [400, 700, 850, 999]  # goal 3: how much noise covers your drawing
 DRAWN_AS = ["kuba", "wax_print", "kente"]  # goal 3: families, where FAMILY names none
-PATCH = 16  # goal 3: keep the colours of patches so large: try 8, 32; 0: keep none
+PATCH = 8  # goal 3: keep the colours of patches so large: try 4, 16; 0: keep none
+LIGHT = 0.5  # goal 3: and how much of their lightness: try 0, 1
 INVERSION_STEPS = [20, 50, 250]  # goal 4: the last is that of the morph
 PICTURE_B = None  # goal 4: where the morph ends
 NUM_FRAMES = 24  # goal 4
@@ -103,6 +104,7 @@ def main(argv=None, guide=guide, put_back=put_back):
     check_list(parser, (1, 32), REPEATS=REPEATS)
     check_config(parser, (1, 100), RESAMPLINGS=RESAMPLINGS)
     check_config(parser, [0, 2, 4, 8, 16, 32, 64], PATCH=PATCH)
+    check_config(parser, (0.0, 1.0), LIGHT=LIGHT)
     check_config(parser, (2, 1000), NUM_FRAMES=NUM_FRAMES)
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, (1.0, 40.0), REPEAT_CM=REPEAT_CM)
@@ -192,7 +194,8 @@ def draw(diffusion, args):
         label = labels_for(diffusion.model, family, [args.seed])
         predict = guided(diffusion, label, args.guidance)
         if PATCH:  # a family has colours of its own, and guidance insists on them
-            predict = steering.tinted(predict, drawing, alpha_bar, PATCH * size // 64)
+            patch = PATCH * size // 64
+            predict = steering.tinted(predict, drawing, alpha_bar, patch, LIGHT)
         row = [(drawing.cpu() + 1) / 2]
         for t in START_TIMESTEPS:
             row.append(

@@ -85,13 +85,19 @@ def keeping(predict, known, mask, alpha_bar, seeds, put_back=put_back):
     return steered
 
 
-def tinted(predict, images, alpha_bar, patch):
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+
+
+def tinted(predict, images, alpha_bar, patch, light=1.0):
     """predict(x_t, t) -> (x_0, eps) whose x_0 has, coarsely, the colours of images.
 
     What is lost when x_0 is averaged over patches and enlarged again is as predicted,
     what is left is as in images (B, 3, H, W) in [-1, 1]: the low-pass filter of ILVR
     (Choi et al. 2021, Algorithm 1), on x_0. patch: pixels a side, a divisor of H and W.
+    light: which part of the difference in lightness is taken over, 0 to 1; that in
+    colour is taken over whole. Motifs are light on dark: they need some freedom there.
     """
+    luma = torch.tensor(LUMA).to(images)[:, None, None]
 
     def coarse(x):
         small = F.avg_pool2d(x, patch)
@@ -99,13 +105,25 @@ def tinted(predict, images, alpha_bar, patch):
 
     def steered(x_t, t):
         a, (x_0, _) = alpha_bar[t], predict(x_t, t)
-        x_0 = (x_0 - coarse(x_0) + coarse(images)).clamp(-1, 1)
+        change = coarse(images) - coarse(x_0)
+        lighter = (luma * change).sum(dim=1, keepdim=True)
+        x_0 = (x_0 + change - (1 - light) * lighter).clamp(-1, 1)
         return x_0, (x_t - a.sqrt() * x_0) / (1 - a).sqrt()
 
     return steered
 
 
-def redraw(predict, images, noise, alpha_bar, t, steps=250, sampler="ddim", seeds=None):
+def redraw(
+    predict,
+    images,
+    noise,
+    alpha_bar,
+    t,
+    steps=250,
+    sampler="ddim",
+    seeds=None,
+    resamplings=1,
+):
     """Walk from pictures mixed with noise as at t; yield (t, x_t, x_0) as `sample`.
 
     SDEdit (Meng et al. 2022, section 3): what noise covers at t is drawn anew, what
@@ -115,7 +133,7 @@ def redraw(predict, images, noise, alpha_bar, t, steps=250, sampler="ddim", seed
     a = alpha_bar[t]
     x_t = a.sqrt() * images + (1 - a).sqrt() * noise
     steps = max(1, round(steps * (t + 1) / len(alpha_bar)))
-    return sample(predict, x_t, alpha_bar[: t + 1], steps, sampler, seeds)
+    return sample(predict, x_t, alpha_bar[: t + 1], steps, sampler, seeds, resamplings)
 
 
 @torch.inference_mode()

@@ -286,7 +286,7 @@ def test_goal_3_begins_with_the_drawing_and_keeps_its_colours(go, monkeypatch):
     monkeypatch.setattr(exercise4_steer, "PATCH", 0)
     plain, *_ = go("--goal", "3")["exercise4_draw.png"]
     assert torch.equal(plain[0][0], rows[0][0])
-    assert apart(rows) < 0.1 and apart(rows) < apart(plain) / 2
+    assert apart(rows) < 0.12 and apart(rows) < apart(plain) / 2
 
 
 def test_goal_3_draws_your_picture_as_the_family_asked_for(go, tmp_path):

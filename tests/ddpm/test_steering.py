@@ -279,6 +279,18 @@ def test_coarse_colours_are_the_pictures_and_detail_the_predicted(alpha_bar):
     x_0, _ = tinted(predict, ramp, alpha_bar, 4)(x_t, 600)
     columns = x_0.mean((0, 1, 2)) - ramp[0, 0, 0]
     assert columns.abs().max() < 0.12 and 0.05 < (x_0 - ramp).std() < 0.15
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    for light in (0, 0.5, 1):  # of a picture that is red, on one that is grey
+        red = torch.tensor([0.3, -0.1, -0.2])[:, None, None].expand(1, 3, 16, 16)
+        x_0, _ = tinted(predict, red, alpha_bar, 16, light)(x_t, 600)
+        mean, was = x_0.mean((2, 3)), predict(x_t, 600)[0].mean((2, 3))
+        wanted = (1 - light) * (luma[:, 0, 0] * was).sum() + light * (
+            luma[:, 0, 0] * red[0, :, 0, 0]
+        ).sum()
+        torch.testing.assert_close((luma[:, 0, 0] * mean).sum(), wanted)
+        torch.testing.assert_close(
+            mean.diff(), red[..., 0, 0].diff(), atol=1e-6, rtol=0
+        )
 
 
 def test_inversion_in_a_closed_form(pairs_predict, alpha_bar):
