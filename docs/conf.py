@@ -24,7 +24,7 @@ html_css_files = ["lesson.css", "live.css"]
 # The live model. What it loads at the press of its button lies in _static/live.
 LIVE = ["diffusion.js", "engine.js", "live.js"]
 html_static_path = ["_static", "live/live.css", *(f"live/{name}" for name in LIVE)]
-SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js")
+SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js", "questions.js")
 html_js_files = [(name, {"defer": ""}) for name in SCRIPTS]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html

@@ -381,6 +381,41 @@ def test_every_picture_is_there_and_described():
         assert len(re.search(r":alt: (.+)", options)[1]) > 20, path
 
 
+def questions():
+    """(name, choices, what is said of each) of the self-check questions."""
+    found = re.split(r"^\.\. container:: question\n", PAGE, flags=re.M)[1:]
+    for text in found:
+        text = re.split(r"\n(?=\S)", text)[0]
+        choices, says = text.split(".. dropdown:: Answer")
+        name = re.search(r":name: (\S+)", choices)[1]
+        items = (
+            re.findall(r"^ +([a-d])\. (.+)$", part, re.M) for part in (choices, says)
+        )
+        yield name, *items
+
+
+@pytest.mark.parametrize(("name", "choices", "says"), list(questions()))
+def test_question_has_one_right_answer_and_a_word_for_each(name, choices, says):
+    assert [letter for letter, _ in choices] == [letter for letter, _ in says]
+    assert 3 <= len(choices) <= 4
+    verdicts = [re.match(r"(Right|No)\. \S", words)[1] for _, words in says]
+    assert verdicts.count("Right") == 1
+
+
+def test_no_letter_is_mostly_right_and_no_name_is_used_twice():
+    names, _, said = zip(*questions(), strict=True)
+    assert len(set(names)) == len(names) >= 15
+    right = [letter for says in said for letter, words in says if words[:5] == "Right"]
+    assert max(map(right.count, "abc")) <= len(right) / 2
+
+
+def test_weak_noise_times_the_root_of_two_is_slerp_in_the_middle():
+    a, b = draw_noise([1]), draw_noise([2])
+    b -= a * (a * b).sum() / a.square().sum()  # at right angles, and as long as a
+    b *= a.norm() / b.norm()
+    torch.testing.assert_close(2**0.5 * lerp(0.5, a, b), slerp(0.5, a, b))
+
+
 def test_every_reference_is_cited_and_every_citation_listed():
     listed = set(re.findall(r"^\.\. \[(\w+)\]", PAGE, re.M))
     cited = set(re.findall(r"\[(\w+)\]_", PAGE))

@@ -233,6 +233,42 @@ def test_quiz_stays_as_high_as_it_is(visit, width):
     assert len(heights) == 1
 
 
+def test_questions_answer_what_was_chosen(visit):
+    """By keyboard alone, in words, to those who listen, too."""
+    page, troubles = visit("README.html")
+    boxes = page.locator("div.question").all()
+    assert len(boxes) >= 15 and page.locator("div.question details").count() == 0
+    for box in boxes[:3]:
+        choices, verdict = box.locator("input"), box.locator("[aria-live=polite]")
+        said = box.locator("ol li").all_text_contents()  # hidden
+        assert choices.count() == len(said)
+        box.get_by_role("button", name="Check").press("Enter")
+        assert verdict.text_content() == ""  # nothing was chosen yet
+        choices.first.focus()
+        page.keyboard.press("Space")
+        for words in said:
+            page.keyboard.press("Enter")
+            assert verdict.text_content().strip() == words.strip()
+            page.keyboard.press("ArrowDown")
+            assert verdict.text_content() == ""
+        assert box.get_by_role("group").get_by_role("radio").count() == len(said)
+        assert box.get_by_role("radio", name=re.compile(r"\w")).count() == len(said)
+    assert troubles == []
+
+
+def test_questions_are_a_list_with_folded_answers_without_javascript(browser, site):
+    context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.goto((site / "README.html").as_uri(), wait_until="domcontentloaded")
+    box = page.locator("#check-alpha-bar")
+    assert box.locator("> ol > li").count() == 4
+    assert not box.get_by_text("Right.").is_visible()
+    box.locator("summary").click()
+    assert box.get_by_text("Right.").is_visible()
+    context.close()
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_wide_figures_show_that_they_slide_where_they_do(visit, width):
     page, _ = visit("README.html")
