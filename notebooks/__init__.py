@@ -1,0 +1,1 @@
+"""Each exercise as a notebook, and what the notebooks call."""
