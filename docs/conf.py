@@ -2,7 +2,8 @@
 
     sphinx-build -W -n -c docs . docs/_build
 
-Nothing on the rendered pages is loaded over a network: MathJax lies in _static.
+Nothing on the rendered pages is loaded over a network: MathJax lies in _static. As an
+extension of a larger course, this file brings there what the pages need (`setup`).
 """
 
 import shutil
@@ -10,6 +11,11 @@ from pathlib import Path
 
 from docutils import nodes
 from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+# What the pages link to for download lies beside them.
+DOWNLOADS = ("*.py", "from_scratch/*.ipynb", "notebooks/*.ipynb")
 
 project = "DDPM Basics"
 copyright = "the DDPM Basics authors, MIT licence"
@@ -28,9 +34,6 @@ SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js", "questions.js")
 html_js_files = [(name, {"defer": ""}) for name in SCRIPTS]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html
-# What the page offers for download lies beside it.
-ROOT = Path(__file__).parent.parent
-html_extra_path = [str(path) for path in sorted(ROOT.glob("*.py"))]
 html_title = project
 html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
 html_sidebars = {"**": []}  # pages are few: their list stands above
@@ -55,21 +58,25 @@ copybutton_exclude = ".linenos, .gp"
 def lead_to_pages(app, doctree, docname):
     """Links that a code host follows to an .rst file lead to its page here."""
     for reference in doctree.findall(nodes.reference):
-        uri = reference.get("refuri", "")
-        if "://" not in uri and uri.endswith(".rst"):
-            reference["refuri"] = uri.removesuffix(".rst") + ".html"
+        page, sharp, place = reference.get("refuri", "").partition("#")
+        if "://" not in page and page.endswith(".rst"):
+            page = page.removesuffix(".rst") + ".html"
+            reference["refuri"] = page + sharp + place
 
 
-def copy_notebooks(app, error):
-    """The notebooks of the companion track lie beside its pages, which link to them."""
+def copy_downloads(app, error):
     if error is None and app.builder.format == "html":
-        for path in ROOT.glob("from_scratch/*.ipynb"):
-            shutil.copy(path, Path(app.outdir, "from_scratch"))
+        for path in (path for names in DOWNLOADS for path in ROOT.glob(names)):
+            copy = Path(app.outdir, path.relative_to(app.srcdir))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
 
 
 def prepare_images(app, doctree, docname):
     """All are fetched when they come into sight; large ones may slide on a phone, those
     of many columns as wide as they need to be read."""
+    if not Path(app.srcdir, docname).is_relative_to(ROOT):
+        return  # a page of the course around ours
     for image in list(doctree.findall(nodes.image)):
         image["loading"] = "lazy"
         width = image.get("width", "700").removesuffix("px")
@@ -90,5 +97,15 @@ def write_stills(app, error):
 def setup(app):
     app.connect("doctree-resolved", lead_to_pages)
     app.connect("doctree-resolved", prepare_images)
-    app.connect("build-finished", copy_notebooks)
+    app.connect("build-finished", copy_downloads)
     app.connect("build-finished", write_stills)
+    if Path(app.confdir) != HERE:  # a larger course's conf.py names us an extension
+        for extension in extensions:
+            app.setup_extension(extension)
+        app.config.html_static_path += [str(HERE / path) for path in html_static_path]
+        for name in html_css_files:
+            app.add_css_file(name)
+        for name, attributes in html_js_files:
+            app.add_js_file(name, **attributes)
+        app.config.mathjax_path = mathjax_path
+        app.config.mathjax3_config = mathjax3_config
