@@ -37,8 +37,8 @@ PLATFORMS = {
 START = """\
 The lesson: open docs/_build/index.html in a browser. It needs no network.
 
-To run the exercises you need Python 3.10 or newer{exactly}. Open a terminal in this
-folder, and type
+To run the exercises you need {python}. Open a terminal in this folder; make
+a virtual environment, as the lesson's beginning tells; and type
 
     {install}
     python exercise1_generate.py
@@ -123,17 +123,17 @@ def main(argv=None):
     if not re.fullmatch(r"3\.\d\d", args.python):
         parser.error(f"--python {args.python}: give it as 3.12")
     tracked()  # ends here if there is nothing to pack
-    exactly, install = "", INSTALL
+    python, install = "Python 3.10 or newer", INSTALL
     with tempfile.TemporaryDirectory() as temporary:
         page, wheels = Path(temporary, "page"), Path(temporary, "wheels")
         folders = {"docs/_build": page}
         if args.wheels:
             fetch_wheels(wheels, args.wheels, args.python)
             folders["wheels"] = wheels
-            exactly = f": this copy is for {args.wheels} and Python {args.python}"
+            python = f"Python {args.python} on {args.wheels}"
             install = INSTALL.replace("install", "install --no-index -f wheels")
         render_page(page)
-        start = START.format(exactly=exactly, install=install)
+        start = START.format(python=python, install=install)
         pack(args.out.absolute(), start, folders)
     size = args.out.stat().st_size / 1e6
     print(f"Wrote {args.out}, {size:.0f} MB. START_HERE.txt in it says how to begin.")
