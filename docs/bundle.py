@@ -100,7 +100,10 @@ def pack(out, start, folders):
         entries += [(p, f"{place}/{p.relative_to(folder).as_posix()}") for p in found]
     partial = out.with_name(f".{out.name}.part")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        # Nearly all in it is compressed already, so more than level 1 gains nothing.
+        with zipfile.ZipFile(
+            partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1
+        ) as archive:
             archive.writestr(f"{NAME}/START_HERE.txt", start)
             for path, name in entries:
                 archive.write(path, f"{NAME}/{name}")

@@ -409,6 +409,11 @@ def test_no_letter_is_mostly_right_and_no_name_is_used_twice():
     assert max(map(right.count, "abc")) <= len(right) / 2
 
 
+def test_instructors_are_led_to_every_question():
+    linked = re.findall(r"README\.rst#(\S+)>", PAGES["instructors"])
+    assert set(linked) == {name for name, *_ in questions()}
+
+
 def test_weak_noise_times_the_root_of_two_is_slerp_in_the_middle():
     a, b = draw_noise([1]), draw_noise([2])
     b -= a * (a * b).sum() / a.square().sum()  # at right angles, and as long as a

@@ -27,6 +27,8 @@ SMALL = {
     "DRAWN_AS": ["kuba"],
     "INVERSION_STEPS": [2],
     "POSTER": 128,
+    "REPEAT_CM": 1.0,
+    "OUTPUT_SIZE": 64,
 }
 SOLUTIONS = {
     "values": "np.linspace(0, 1, num_frames)",
