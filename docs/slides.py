@@ -61,9 +61,9 @@ def main(argv=None):
         with replacing(target) as temporary:
             if path.suffix == ".gif":
                 shutil.copy(path, temporary)
-                continue
-            with Image.open(path) as figure:
-                slide(figure, heading).save(temporary)
+            else:
+                with Image.open(path) as figure:
+                    slide(figure, heading).save(temporary)
     with replacing(args.out / "alt_texts.txt") as temporary:
         temporary.write_text("".join(texts), "utf-8")
     print(f"Wrote {len(texts)} slides and alt_texts.txt to {args.out.resolve()}.")

@@ -71,7 +71,7 @@ def runs(name, script):
         yield question, HOURS + code if "--train" in words else code
 
 
-def notebook(path, clone=CLONE):
+def notebook(path):
     """The notebook of a script, as nbformat 4.5 stores it."""
     cells = []
 
@@ -87,7 +87,7 @@ def notebook(path, clone=CLONE):
     docstring, *parts = blocks(script)
     add("markdown", "# " + docstring.rstrip("\n"), "script")
     add("markdown", ABOUT.format(name=path.stem))
-    add("code", SETUP.format(clone=clone))
+    add("code", SETUP.format(clone=CLONE))
     for part in parts:
         add("code", part, "script")
     add("code", "from notebooks.showing import run_and_show")
