@@ -1,13 +1,15 @@
 """Checkpoints: find, read, recognise, load, save."""
 
 import math
+import re
 import zipfile
 from pathlib import Path
 
 import torch
+from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library
 
 from ddpm.files import ROOT, UserError, replacing
-from ddpm.network import LESSON_CONFIG, build, pick_device
+from ddpm.network import ALLOWED, LESSON_CONFIG, build, config_problem, pick_device
 
 OWN_WEIGHTS = ROOT / "models" / "ddpm_african_fabrics.pt"  # downloaded or trained
 MILESTONES = ROOT / "training_results"
@@ -15,15 +17,47 @@ EMBEDDED_WEIGHTS = ROOT / "models" / "ddpm_fabrics_embedded.pt"
 
 ENOUGH_STEPS = 1_000  # with fewer, no model draws anything but noise
 
+# --- Find -------------------------------------------------------------------
 
-def milestones(folder=MILESTONES):
+
+def milestones(folder):
     """Files model-N.pt in `folder`, by number: model-9.pt comes before model-20.pt."""
-    numbered = {
-        int(path.stem[6:]): path
-        for path in Path(folder).glob("model-*.pt")
-        if path.stem[6:].isdecimal()
-    }
-    return [numbered[n] for n in sorted(numbered)]
+    paths = Path(folder).glob("model-*.pt")
+    return sorted((p for p in paths if p.stem[6:].isdecimal()), key=number_of)
+
+
+def number_of(milestone):
+    """The N of a path model-N.pt."""
+    return int(milestone.stem[6:])
+
+
+def is_step(step):
+    """Whether it can be the step that a run has come to."""
+    return type(step) is int and step > 0
+
+
+def newest_first(folder):
+    """Milestones in `folder`, the one that is furthest by the step inside it first.
+
+    What is nothing but weights comes last. A file that cannot be read is named, and
+    left out; one whose step cannot be told is first, for the reader to complain of.
+    """
+    found = []
+    for path in milestones(folder):
+        try:
+            checkpoint = read_checkpoint(path, whole=False)
+        except UserError as error:
+            print(f"Left out: {error}")
+            continue
+        step = 0 if weights_alone(checkpoint) else checkpoint.get("step")
+        progress = step if step == 0 or is_step(step) else math.inf
+        found.append((progress, number_of(path), path))
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def weights_alone(checkpoint):
+    """Whether a checkpoint dict is no milestone, of which part may be missing."""
+    return "opt" not in checkpoint and not {"model", "step"} <= checkpoint.keys()
 
 
 def find_checkpoint(path=None):
@@ -34,15 +68,37 @@ def find_checkpoint(path=None):
         return Path(path)
     if OWN_WEIGHTS.exists():
         return OWN_WEIGHTS
-    return (milestones() or [EMBEDDED_WEIGHTS])[-1]
+    found = newest_first(MILESTONES) or milestones(MILESTONES)
+    return (found or [EMBEDDED_WEIGHTS])[0]
 
 
-def read_checkpoint(path):
+# --- Read -------------------------------------------------------------------
+
+
+def read_checkpoint(path, whole=True):
     """The dict stored in `path`, on the CPU. No code in the file is ever run.
 
-    Raises UserError if the file is missing, cut short, or no checkpoint.
+    Its tensors are read from the disk when they are used; whole: after a look whether
+    they are undamaged. Raises UserError if the file is missing, broken or of another
+    kind.
     """
     path = Path(path)
+    try:
+        checkpoint = _read(path, whole)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or error}. Name another file."
+        ) from None
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f"{path} is not a checkpoint ({path.stat().st_size:,} bytes). Expected a "
+            "file that exercise3_train.py or the library's Trainer has saved."
+        )
+    return checkpoint
+
+
+def _read(path, whole):
+    """What is stored in a file; None if it is nothing that torch has saved."""
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file of weights in it.")
     if path.resolve() == EMBEDDED_WEIGHTS and not path.exists():
@@ -65,21 +121,54 @@ def read_checkpoint(path):
             "Delete it and fetch it again, as docs/reference.rst shows."
         )
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if is_zip:
+            _check_records(path, whole)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except UserError:
+        raise
     # A reader of untrusted bytes raises nearly anything.
     except Exception as error:
-        if "unsupported global" in str(error).lower():
-            raise UserError(
-                f"{path} holds Python objects that may run code while they are "
-                "loaded, which weights never need: refused."
-            ) from None
-        checkpoint = None
-    if not isinstance(checkpoint, dict):
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found is None:
+            return None
         raise UserError(
-            f"{path} is not a checkpoint ({size:,} bytes). Expected a file that "
-            "exercise3_train.py or the library's Trainer has saved."
+            f"{path} holds Python objects ({found[1]}), which may run code while they "
+            "are loaded: refused. Where it was made, save it again with nothing in it "
+            "but tensors, numbers and text: float(x) of a NumPy number, vars(x) of a "
+            "Namespace."
+        ) from None
+
+
+def _check_records(path, whole):
+    """UserError if a zip file is compressed or, in a look at the whole, damaged."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as file:
+            records, damaged = file.infolist(), None
+            packed = sum(record.file_size for record in records) > size
+            if whole and not packed:  # torch itself does not look at the checksums
+                damaged = file.testzip()
+    except Exception as error:
+        damaged, packed = str(error), False
+    if packed:
+        raise UserError(
+            f"{path} is compressed, and would unpack to more than it says: refused. "
+            "Save it with torch.save, which does not compress."
         )
-    return checkpoint
+    if damaged:
+        raise UserError(
+            f"{path} is damaged ({damaged}): a broken download or copy. Delete it and "
+            "fetch it again, as docs/reference.rst shows."
+        )
+
+
+# --- Recognise --------------------------------------------------------------
+
+SCHEDULES = {
+    "linear": library.linear_beta_schedule,
+    "cosine": library.cosine_beta_schedule,
+    "sigmoid": library.sigmoid_beta_schedule,
+}
 
 
 def _architecture(unet):
@@ -97,17 +186,31 @@ def _architecture(unet):
     }
 
 
-def _objective(state):
+def _schedule(alpha_bar):
+    """(name of the library's schedule or None, alpha-bar (T,) in full precision)."""
+    if len(alpha_bar) > ALLOWED["timesteps"][1]:
+        return None, alpha_bar
+    rough = max(torch.finfo(alpha_bar.dtype).eps, 1e-4)
+    alpha_bar = alpha_bar.double()
+    for name, betas in SCHEDULES.items():
+        exact = torch.cumprod(1 - betas(len(alpha_bar)), dim=0)
+        if torch.allclose(alpha_bar, exact, rtol=rough, atol=1e-6):
+            return name, exact
+    return None, alpha_bar
+
+
+def _objective(alpha_bar, weight):
     """Which objective the library was set to, told from its loss weights, or None."""
-    snr = state["alphas_cumprod"] / (1 - state["alphas_cumprod"])
-    weight = state["loss_weight"]
+    if weight.shape != alpha_bar.shape:
+        return None
+    snr = alpha_bar / (1 - alpha_bar)
     for clipped in (snr, snr.clamp(max=5)):  # plain, and min-SNR with gamma 5
         for objective, guess in (
             ("pred_noise", clipped / snr),
             ("pred_v", clipped / (snr + 1)),
             ("pred_x0", clipped),
         ):
-            if torch.allclose(weight, guess, rtol=1e-2, atol=1e-6):
+            if torch.allclose(weight.double(), guess, rtol=1e-2, atol=1e-6):
                 return objective
     return None
 
@@ -117,80 +220,184 @@ def _below(prefix, tensors):
 
 
 def _weights(checkpoint):
-    """The state dict to sample with: the EMA's where there is one."""
-    if "ema" in checkpoint:
-        return _below("ema_model.", checkpoint["ema"])
-    return checkpoint.get("model", checkpoint)
+    """The state dict to sample with, the EMA's if there is one; of a diffusion or of a
+    U-Net alone. What wrappers put before its names is left out: `ema_model.`, torch's
+    `module.` and `_orig_mod.`, the name that Lightning's module has for it.
+    """
+    parts = ("ema", "model", "state_dict")
+    tensors = next((checkpoint[p] for p in parts if p in checkpoint), checkpoint)
+    named = {re.sub(r"\b(module|_orig_mod)\.", "", k): v for k, v in tensors.items()}
+    first = "init_conv.weight"
+    prefixes = [k.removesuffix(first) for k in named if k.endswith(first)]
+    if not prefixes:
+        raise KeyError(first)
+    unet = min(prefixes, key=lambda prefix: "ema_model." not in prefix)
+    whole = unet.removesuffix("model.")
+    return _below(whole if f"{whole}betas" in named else unet, named)
 
 
 def config_of(checkpoint):
     """The config that a checkpoint dict names or, as far as tensors tell, implies.
 
-    Without a name, the size of the pictures and the schedule are not in it, and the
-    objective only if the loss weights are those of the library.
+    Without a name, the size of the pictures is not in it, the schedule only if it is
+    one of the library, and the objective only if the loss weights are.
     """
     state = _weights(checkpoint)
     is_unet = "init_conv.weight" in state
     config = _architecture(state if is_unet else _below("model.", state))
-    if not is_unet:
-        config["timesteps"] = len(state["betas"])
-        if objective := _objective(state):
-            config["objective"] = objective
-    return config | checkpoint.get("config", {})
+    if is_unet:
+        return config | checkpoint.get("config", {})
+    schedule, alpha_bar = _schedule(state["alphas_cumprod"])
+    if objective := _objective(alpha_bar, state["loss_weight"]):
+        config["objective"] = objective
+    config |= checkpoint.get("config", {})
+    config["timesteps"] = len(state["betas"])
+    if schedule:
+        config["beta_schedule"] = schedule
+    return config
 
 
-def from_checkpoint(checkpoint, path="the checkpoint"):
+# --- Load -------------------------------------------------------------------
+
+
+def check_tensors(state, wanted, path, told=""):
+    """UserError, which names the first that is wrong, unless a state dict has the names
+    and shapes of another, in plain floating-point numbers that the file holds. told:
+    what to add where shapes differ.
+    """
+    for name, tensor in state.items():
+        if not (
+            isinstance(tensor, torch.Tensor)
+            and tensor.layout is torch.strided
+            and tensor.device.type == "cpu"
+            and tensor.is_floating_point()  # which quantised ones are not
+        ):
+            raise UserError(
+                f"{path} is broken: {name} is no tensor of plain floating-point "
+                "numbers. Save it again as one, where it was made."
+            )
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    needed = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    for name in sorted(needed.keys() | shapes.keys()):
+        have, need = shapes.get(name, "none"), needed.get(name, "none")
+        if have != need:
+            raise UserError(
+                f"The weights in {path} fit no U-Net of this lesson: tensor {name} has "
+                f"shape {have}, expected {need}.{told}"
+            )
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    storages = [tensor.untyped_storage() for tensor in state.values()]
+    if claimed > sum({kept.data_ptr(): kept.nbytes() for kept in storages}.values()):
+        raise UserError(f"{path} is broken: it claims more numbers than it holds.")
+
+
+def from_checkpoint(checkpoint, path="the checkpoint", size=None):
     """Diffusion with the EMA weights of a checkpoint dict, in float32 on the CPU.
 
-    Takes our files, the library Trainer's (without `config`), and bare state
-    dicts of the diffusion or of the U-Net. Raises UserError where the weights fit
-    no architecture, naming the tensor.
+    Takes our files, the library Trainer's (without `config`), and bare state dicts of
+    the diffusion or of the U-Net. size: of the pictures, in place of the file's: a
+    number of pixels, or (height, width). Raises UserError where the weights fit no
+    architecture, naming the tensor.
     """
     try:
-        config = config_of(checkpoint)
-        if "objective" not in config:
-            print(f"{path} does not name its objective: taken to predict the noise.")
-        state = _weights(checkpoint)
-        diffusion = build(LESSON_CONFIG | config)
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        return _fit(checkpoint, path, size)
+    except UserError:
+        raise
     except Exception as error:  # whatever shapes and types a file may hold
         raise UserError(
             f"The weights in {path} are not those of this lesson's U-Net (looking for "
             f"{error}). Use a file that exercise3_train.py or the library's Trainer "
-            "has saved."
+            f"has saved.{_told_by_version(checkpoint)}"
         ) from None
 
-    target = diffusion.model if "init_conv.weight" in state else diffusion
-    wanted = {name: tuple(t.shape) for name, t in target.state_dict().items()}
-    for name in sorted(wanted.keys() | shapes.keys()):
-        have, need = shapes.get(name, "none"), wanted.get(name, "none")
-        if have != need:
-            raise UserError(
-                f"The weights in {path} fit no U-Net of this lesson: tensor {name} has "
-                f"shape {have}, expected {need}."
-            )
-    target.load_state_dict(state)  # the schedule's buffers come along
+
+def _told_by_version(checkpoint):
+    """What else to say of a file that does not load: is it of an older library?"""
+    version = checkpoint.get("version")
+    if not isinstance(version, str) or version.startswith("2."):
+        return ""
+    return (
+        f" It was saved by version {version} of denoising-diffusion-pytorch: draw with "
+        f"that one (pip install denoising-diffusion-pytorch=={version}, in a virtual "
+        "environment of its own)."
+    )
+
+
+def _fit(checkpoint, path, size):
+    state, config = _weights(checkpoint), config_of(checkpoint)
+    first = next(t for name, t in state.items() if name.endswith("init_conv.weight"))
+    channels = first.shape[1]
+    if "objective" not in config:
+        print(f"{path} does not name its objective: taken to predict the noise.")
+    if channels != 3 and "patch" not in checkpoint.get("config", {}):
+        raise UserError(
+            f"The network in {path} takes {channels} channels a pixel, those of this "
+            "lesson take 3: red, green and blue. One of this lesson that takes patches "
+            "has to be saved with its config."
+        )
+    config = LESSON_CONFIG | config | ({"image_size": size} if size else {})
+    if problem := config_problem(config):
+        key, reason = problem
+        raise UserError(f"{'--size' if size else f'{path}: {key}'}{reason}.")
+
+    # First without memory for its numbers: a file may claim any size.
+    with torch.device("meta"):
+        wanted = build(config)
+    is_unet = "init_conv.weight" in state
+    wanted = (wanted.model if is_unet else wanted).state_dict()
+    check_tensors(state, wanted, path, _told_by_version(checkpoint))
+    network = state if is_unet else _below("model.", state)
+    if not all(tensor.isfinite().all() for tensor in network.values()):
+        raise UserError(
+            f"{path} holds NaN or infinity. Go back to an earlier milestone; "
+            "python -m checks.diagnose tells more."
+        )
+    diffusion = build(config)
+    diffusion.model.load_state_dict(network)
+    if not is_unet:
+        _take_schedule(diffusion, state, path)
     return diffusion.eval()
 
 
-def load_diffusion(path=None, device="auto"):
+def _take_schedule(diffusion, state, path):
+    """Give a diffusion the schedule of a state dict, unless it is one of the library,
+    which the diffusion has already, and in full precision.
+    """
+    stored = state["alphas_cumprod"]
+    if _schedule(stored)[0]:
+        return
+    falling = (stored.diff() < 0).all() and stored[0] < 1 and stored[-1] >= 0
+    if stored.element_size() < 4 or not falling:
+        raise UserError(
+            f"The schedule in {path} is none of the library's, and too coarse to draw "
+            "with: alpha-bar has to fall from below 1 to 0 or above, in 32 bits. Save "
+            "it again in full precision."
+        )
+    buffers = {k: v for k, v in state.items() if not k.startswith("model.")}
+    diffusion.load_state_dict(buffers, strict=False)
+
+
+def load_diffusion(path=None, device="auto", size=None):
     """Find and load a model; print one line on what was taken.
 
-    path: a checkpoint, or None to look as `find_checkpoint` does.
-    Returns a `GaussianDiffusion` in eval mode on the device.
+    path: a checkpoint, or None to look as `find_checkpoint` does. size: of pictures, as
+    for `from_checkpoint`. Returns a `GaussianDiffusion` in eval mode on the device.
     """
     device, path = pick_device(device), find_checkpoint(path)
     checkpoint = read_checkpoint(path)
-    diffusion = from_checkpoint(checkpoint, path).to(device)
+    diffusion = from_checkpoint(checkpoint, path, size).to(device)
     count = sum(p.numel() for p in diffusion.parameters())
     step = checkpoint.get("step")
-    age = f"step {step:,}" if isinstance(step, int) else "step unknown"
+    age = f"step {step:,}" if is_step(step) else "step unknown"
     print(f"Model: {path.name}, {age}, {count:,} parameters, on {device}")
-    if isinstance(step, int) and step < ENOUGH_STEPS:
+    if is_step(step) and step < ENOUGH_STEPS:
         print(
             "It is hardly trained: expect noise. "
             f"Trained weights: --checkpoint {EMBEDDED_WEIGHTS}"
         )
+    if not size and "image_size" not in checkpoint.get("config", {}):
+        side = diffusion.image_size[0]
+        print(f"It does not tell the size of its pictures: {side} x {side}, or --size.")
     return diffusion
 
 

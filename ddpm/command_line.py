@@ -7,6 +7,7 @@ import argparse
 
 from ddpm.files import UserError, writable
 from ddpm.sampling import SAMPLERS
+from ddpm.values import list_not_allowed, not_allowed
 
 # From and to, of values that several scripts take.
 SEED = (0, 2**62)
@@ -15,26 +16,6 @@ TIMESTEP = (0, 999)
 FRAME_RATE = (1, 50)  # browsers play no faster
 SIDE = (16, 2048)  # pixels of a GIF
 GUIDANCE = (0.0, 20.0)
-
-
-def not_allowed(value, allowed):
-    """Why a value may not be, in words that follow it; None if it may.
-
-    allowed: (1, 1000), whole numbers from and to; (8, 64, 8), the multiples of 8 among
-    them; (0.0, 1.0), any numbers from and to; or a list of all values.
-    """
-    if isinstance(allowed, list):
-        return None if value in allowed else f"none of {', '.join(map(str, allowed))}"
-    low, high, *step = allowed
-    kinds, name, form = (int,), "whole number", "d"
-    if type(low) is float:
-        kinds, name, form = (int, float), "number", "g"
-    if step:
-        name = f"multiple of {step[0]}"
-    inside = type(value) in kinds and low <= value <= high
-    if inside and not (step and value % step[0]):
-        return None
-    return f"not a {name} from {low:{form}} to {high:{form}}"
 
 
 def whole(low, high):
@@ -89,12 +70,8 @@ def check_config(parser, allowed, **values):
 def check_list(parser, allowed, **values):
     """The same for CONFIG values that are lists, or tuples, of what is allowed."""
     for name, items in values.items():
-        if not isinstance(items, (list, tuple)):
-            parser.error(f"{name}: {items!r} is not a list: [{items!r}] would be one")
-        if not items:
-            parser.error(f"{name} is empty: give it at least one value")
-        for item in items:
-            check_config(parser, allowed, **{name: item})
+        if reason := list_not_allowed(items, allowed):
+            parser.error(f"{name}{reason}")
 
 
 def script_parser(doc, device=False, prog=None):

@@ -3,12 +3,16 @@
 Pictures are (B, 3, 64, 64) in [0, 1] outside and in [-1, 1] inside the process.
 """
 
+import math
+import os
+
 import torch
 import torch.nn.functional as F
 from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 from torch import nn
 
 from ddpm.files import UserError
+from ddpm.values import list_not_allowed, not_allowed
 
 # What a checkpoint that does not say otherwise is taken for.
 LESSON_CONFIG = {
@@ -25,6 +29,52 @@ LESSON_CONFIG = {
     "objective": "pred_noise",
     "beta_schedule": "linear",
 }
+
+ALLOWED = {  # values of a config, as for `not_allowed`
+    "dim": (4, 1024, 2),
+    "patch": [1, 2, 4, 8],
+    "padding": ["zeros", "circular"],
+    "repeat": (0, 1024),
+    "guidance": ["two passes", "one pass"],
+    "timesteps": (2, 10_000),
+    "objective": ["pred_v", "pred_noise", "pred_x0"],
+    "beta_schedule": ["linear", "cosine", "sigmoid"],
+}
+ALLOWED_IN_LISTS = {"dim_mults": (1, 64), "full_attn": [False, True]}
+LEVELS = 8  # at most
+
+
+def config_problem(config, allowed=ALLOWED):
+    """(key, what is wrong with its value, in words that follow it) or None.
+
+    allowed: as `ALLOWED`, or stricter. image_size: a number, or height and width.
+    """
+    for key, values in allowed.items():
+        if reason := not_allowed(config[key], values):
+            return key, f": {config[key]!r} is {reason}"
+    for key, values in ALLOWED_IN_LISTS.items():
+        if reason := list_not_allowed(config[key], values):
+            return key, reason
+    levels, families = len(config["dim_mults"]), config["families"]
+    if levels > LEVELS:
+        return "dim_mults", f" has {levels} values, one a level: {LEVELS} are most"
+    if len(config["full_attn"]) != levels:
+        reason = f": {config['full_attn']} has not {levels} values, as dim_mults has: "
+        return "full_attn", reason + "one a level"
+    names = isinstance(families, (list, tuple)) and len(families) <= 1000
+    if not (names and all(type(name) is str for name in families)):
+        return "families", f": {families!r} is not a list of up to 1000 names"
+    # Patches take pixels together, and each level but the last halves the sides.
+    fold = config["patch"] * 2 ** (levels - 1)
+    if config["repeat"]:
+        if config["repeat"] % config["patch"] or config["padding"] != "circular":
+            return "repeat", ": it wants whole patches, and circular padding"
+        fold = math.lcm(fold, config["repeat"])
+    size = config["image_size"]
+    for side in size if isinstance(size, tuple) and len(size) == 2 else (size,):
+        if reason := not_allowed(side, (fold, 1024, fold)):
+            return "image_size", f": {side!r} is {reason}"
+    return None
 
 
 class TorusConv2d(nn.Conv2d):
@@ -166,19 +216,49 @@ def build(config):
     )
 
 
+def trouble_with(name):
+    """Why nothing can be computed on a device, in words; None if it answers."""
+    try:
+        # Of several processes, each asks its own GPU.
+        index = f":{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else ""
+        torch.ones(1, device=name + index).add(1).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).split("\n")[0]
+    return None
+
+
 def pick_device(name="auto"):
-    """`auto` takes cuda, then mps, then cpu. Raises UserError if it is not there."""
+    """`auto` takes cuda, then mps, then cpu: the first that computes.
+
+    Raises UserError if a device that is named is not there, or does not compute.
+    """
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
+    found = [device for device, ok in there.items() if ok]
     if name == "auto":
-        name = next(device for device, ok in there.items() if ok)
-    if not there.get(name):
-        found = ", ".join(device for device, ok in there.items() if ok)
+        for device in found:
+            if not (trouble := trouble_with(device)):
+                return torch.device(device)
+            print(f"{device} is here, but cannot be used ({trouble}): left out.")
+    if name not in found:
         raise UserError(
-            f"Device {name!r} is not available here (found: {found}). "
+            f"Device {name!r} is not available here (found: {', '.join(found)}). "
             "Leave out --device to take the best one."
         )
+    if trouble := trouble_with(name):
+        raise UserError(
+            f"{name} is here, but cannot be used ({trouble}). It may be too old or too "
+            "new for this build of torch. Add --device cpu."
+        )
     return torch.device(name)
+
+
+def computes_bf16(device):
+    """Whether the hardware of a torch.device computes in bf16; emulated, it is slow."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cpu" and in_hardware()

@@ -7,16 +7,18 @@ import torch
 from tqdm import tqdm
 
 from ddpm.files import UserError
+from ddpm.network import computes_bf16
 
 
 def draw_noise(seeds, image_size=64):
     """Standard normal noise, one seed a picture: (len(seeds), 3, H, W) on the CPU.
 
     A seed names a picture: neither its neighbours in the batch nor the device
-    change the noise that is drawn.
+    change the noise that is drawn. image_size: H and W, or one number for both.
     """
     generators = (torch.Generator().manual_seed(seed) for seed in seeds)
-    shape = (3, image_size, image_size)
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    shape = (3, *sides)
     return torch.stack([torch.randn(shape, generator=g) for g in generators])
 
 
@@ -32,23 +34,29 @@ def more_noise(seeds, shape):
 # --- What the network predicts ----------------------------------------------
 
 
+def noise_in(x_t, x_0, alpha_bar):
+    """eps such that x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps; like x_t.
+
+    alpha_bar: a number, or a tensor with one, from 0 to below 1.
+    """
+    return (x_t - alpha_bar**0.5 * x_0) / (1 - alpha_bar) ** 0.5
+
+
 def predictor(diffusion, label=None, clip=True):
     """predict(x_t, t) -> (x_0, eps), like x_t (B, 3, H, W), in [-1, 1]; t: a number.
 
     label: what to draw, (B, families + 1), as from `FabricUnet.one_hot`. x_0 is
-    clipped, and eps derived from it again. What samplers take is any such function:
+    clipped, and eps derived from it. What samplers take is any such function:
     one that changes the answers of another steers what is drawn.
     """
     device = diffusion.betas.device
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+    fast = device.type == "cuda" and computes_bf16(device)
 
     def predict(x_t, t):
         times = torch.full((len(x_t),), t, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            eps, x_0 = diffusion.model_predictions(
-                x_t, times, label, clip_x_start=clip, rederive_pred_noise=clip
-            )
-        return x_0, eps
+            _, x_0 = diffusion.model_predictions(x_t, times, label, clip_x_start=clip)
+        return x_0, noise_in(x_t, x_0, diffusion.alphas_cumprod[t])
 
     return predict
 
@@ -88,8 +96,7 @@ def guided(diffusion, label=None, weight=1.0, guide=None):
         x_0, _ = both(torch.cat([x_t, x_t]), t)
         with_label, without = x_0.chunk(2)
         x_0 = guide(without, with_label, weight).clamp(-1, 1)
-        times = torch.full((len(x_t),), t, device=x_t.device)
-        return x_0, diffusion.predict_noise_from_start(x_t, times, x_0)
+        return x_0, noise_in(x_t, x_0, diffusion.alphas_cumprod[t])
 
     return predict
 
@@ -108,7 +115,8 @@ def ddpm_step(*, x_0, eps, a, a_next, fresh, **_):
     is Algorithm 2 of Ho et al. (2020).
     """
     sigma = math.sqrt((1 - a / a_next) * (1 - a_next) / (1 - a))
-    mean = math.sqrt(a_next) * x_0 + math.sqrt(1 - a_next - sigma**2) * eps
+    kept = max(0.0, 1 - a_next - sigma**2)  # rounding may take it below
+    mean = math.sqrt(a_next) * x_0 + math.sqrt(kept) * eps
     return mean + sigma * next(fresh).to(mean)
 
 
@@ -118,8 +126,8 @@ def dpmpp_step(*, x, x_0, a, a_next, before, **_):
     before: (x_0, a) of that step; without one, the step is of order one.
     """
 
-    def log_snr(share):
-        return math.log(share / (1 - share)) / 2
+    def log_snr(share):  # of pure noise, where some schedules end, it is -infinity
+        return math.log(share / (1 - share)) / 2 if share else -math.inf
 
     h = log_snr(a_next) - log_snr(a)
     d = x_0

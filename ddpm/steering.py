@@ -13,6 +13,7 @@ from ddpm.sampling import (
     denoise,
     draw_noise,
     more_noise,
+    noise_in,
     sample,
     timestep_pairs,
 )
@@ -49,7 +50,7 @@ def draw(diffusion, seeds, steps, sampler, family=ANY, guidance=GUIDANCE):
     """
     return denoise(
         diffusion,
-        draw_noise(seeds, diffusion.image_size[0]),
+        draw_noise(seeds, diffusion.image_size),
         steps,
         sampler,
         seeds,
@@ -108,7 +109,7 @@ def tinted(predict, images, alpha_bar, patch, light=1.0):
         change = coarse(images) - coarse(x_0)
         lighter = (luma * change).sum(dim=1, keepdim=True)
         x_0 = (x_0 + change - (1 - light) * lighter).clamp(-1, 1)
-        return x_0, (x_t - a.sqrt() * x_0) / (1 - a).sqrt()
+        return x_0, noise_in(x_t, x_0, a)
 
     return steered
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -20,16 +20,28 @@ from tqdm import tqdm
 
 from ddpm.checkpoints import (
     ENOUGH_STEPS,
+    check_tensors,
     config_of,
     from_checkpoint,
+    is_step,
     milestones,
+    newest_first,
+    number_of,
     read_checkpoint,
     save_weights,
+    weights_alone,
 )
-from ddpm.command_line import check_config, check_list
+from ddpm.command_line import check_config
 from ddpm.dataset import COUNT, draw_textiles, load_folder
-from ddpm.files import UserError, replacing, writable
-from ddpm.network import LESSON_CONFIG, build, pick_device
+from ddpm.files import UserError, replacing, sync_folder, writable
+from ddpm.network import (
+    ALLOWED,
+    LESSON_CONFIG,
+    build,
+    computes_bf16,
+    config_problem,
+    pick_device,
+)
 from ddpm.pictures import BLUE, make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
 
@@ -58,8 +70,7 @@ class Preset:
 
 
 COUNT_FROM_1 = (1, 10**9)
-YES_OR_NO = [False, True]
-ALLOWED = {  # values of a preset and of its config, as `check_config` takes them
+IN_PRESET = {  # values of a preset, as for `check_config`
     "batch_size": COUNT_FROM_1,
     "gradient_accumulate": COUNT_FROM_1,
     "learning_rate": (0.0, 1.0),
@@ -68,43 +79,30 @@ ALLOWED = {  # values of a preset and of its config, as `check_config` takes the
     "save_every": COUNT_FROM_1,
     "num_samples": (1, 10_000),
     "warm_up": COUNT_FROM_1,
-    "decays": YES_OR_NO,
-    "middle": YES_OR_NO,
-    "dim": (4, 1024, 2),
-    "patch": [1, 2, 4, 8],
-    "padding": ["zeros", "circular"],
-    "repeat": [0],  # nor tells where on a cloth they lie
-    "families": [()],  # nothing here names the families of pictures
-    "timesteps": (50, 4000),
-    "objective": ["pred_v", "pred_noise", "pred_x0"],
-    "beta_schedule": ["linear", "cosine", "sigmoid"],
+    "decays": [False, True],
+    "middle": [False, True],
 }
-ALLOWED_IN_LISTS = {"dim_mults": (1, 64), "full_attn": YES_OR_NO}
+IN_CONFIG = ALLOWED | {  # of its config: what can be trained here
+    "repeat": [0],  # nothing tells where on a cloth pictures lie
+    "families": [()],  # nor names their families
+    "guidance": ["two passes"],
+    "timesteps": (50, 4000),
+}
 
 
 def check_preset(parser, preset):
     """End in one sentence and exit code 2 if a preset cannot be trained."""
-    config = preset.config
-    if odd := sorted(config.keys() ^ LESSON_CONFIG.keys()):
+    for name, allowed in IN_PRESET.items():
+        check_config(parser, allowed, **{preset.knob(name): getattr(preset, name)})
+    config = preset.config if isinstance(preset.config, dict) else {}
+    if odd := sorted(map(str, config.keys() ^ LESSON_CONFIG.keys())):
         parser.error(
             f"{preset.knob('config')}: {', '.join(odd)} is misspelt or missing. Its "
             f"keys are {', '.join(LESSON_CONFIG)}"
         )
-    values = vars(preset) | config
-    for name, allowed in ALLOWED.items():
-        check_config(parser, allowed, **{preset.knob(name): values[name]})
-    for name, allowed in ALLOWED_IN_LISTS.items():
-        check_list(parser, allowed, **{preset.knob(name): values[name]})
-    levels = len(config["dim_mults"])
-    if len(config["full_attn"]) != levels:
-        parser.error(
-            f"{preset.knob('full_attn')}: {config['full_attn']} has not {levels} "
-            f"values, as dim_mults has: one a level"
-        )
-    # Patches take pixels together, and each level but the last halves the sides.
-    fold = config["patch"] * 2 ** (levels - 1)
-    sizes = (fold, 1024, fold)
-    check_config(parser, sizes, **{preset.knob("image_size"): config["image_size"]})
+    if problem := config_problem(config, IN_CONFIG):
+        key, reason = problem
+        parser.error(f"{preset.knob(key)}{reason}")
 
 
 # --- A step -----------------------------------------------------------------
@@ -179,11 +177,7 @@ def precision(device):
 
     Not fp16: its range is too narrow for this loss, and pictures turn black.
     """
-    if device != "cpu" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    on_cpu = device == "cpu" or not torch.backends.mps.is_available()
-    return "bf16" if on_cpu and in_hardware() else "no"
+    return "bf16" if computes_bf16(pick_device(device)) else "no"
 
 
 # --- A run ------------------------------------------------------------------
@@ -203,6 +197,9 @@ class Run:
 def begin(preset, device, results, start=None):
     """A `Run` from its newest milestone in `results`, else from the weights in the
     file `start`, else from scratch.
+
+    A milestone that is broken is named and left where it is, and the one before taken.
+    Raises UserError if there are milestones, but none to go on from.
     """
     found = milestones(results)
     if found and start:
@@ -220,22 +217,94 @@ def begin(preset, device, results, start=None):
         fused=device.type != "mps",
     )
     run = Run(diffusion, ema, optimizer)
-    path = found[-1] if found else start
-    if path is None:
+    if start:
+        weights = averaged(read_checkpoint(start), preset, start)
+        diffusion.load_state_dict(weights)
+        ema.load_state_dict(weights)
         return run
-    checkpoint = read_checkpoint(path)
+    for path in newest_first(results):
+        try:
+            go_on(run, preset, path)
+        except OtherModel:
+            raise
+        except UserError as error:
+            print(f"Left out: {error}")
+        else:
+            return run
+    if found:
+        raise UserError(
+            f"No milestone in {results} can be gone on from. Put one back that can; or "
+            "begin anew with --fresh, which keeps them."
+        )
+    return run
+
+
+class OtherModel(UserError):
+    """A checkpoint is of another preset."""
+
+
+def averaged(checkpoint, preset, path):
+    """State dict of the averaged weights in a checkpoint dict; UserError if broken."""
     weights = from_checkpoint(checkpoint, path).state_dict()
     if preset.config | config_of(checkpoint) != preset.config:
-        raise UserError(
+        raise OtherModel(
             f"{path} is of another model than this preset. Name its preset with "
             "--preset; or leave a run that lies here with --fresh."
         )
-    ema.load_state_dict(weights)
-    diffusion.load_state_dict(checkpoint["model"] if found else weights)
-    if found:
-        optimizer.load_state_dict(checkpoint["opt"])
+    return weights
+
+
+def go_on(run, preset, path):
+    """Give a run the state in a milestone; or weights, if the file holds nothing else.
+
+    Raises UserError, before anything is changed, if a part is missing or broken.
+    """
+    checkpoint = read_checkpoint(path)
+    weights = averaged(checkpoint, preset, path)
+    if weights_alone(checkpoint):
+        print(f"{path} holds weights alone: training starts with them, at step 0.")
+        run.diffusion.load_state_dict(weights)
+    else:
+        state = optimizer_state(checkpoint, run, path)
+        run.diffusion.load_state_dict(checkpoint["model"])
+        run.optimizer.load_state_dict(state)
         run.step, run.losses = checkpoint["step"], checkpoint.get("losses", [])
-    return run
+    run.ema.load_state_dict(weights)
+
+
+def optimizer_state(checkpoint, run, path):
+    """The optimiser's state dict; UserError unless this and all else that a milestone
+    keeps beside the averaged weights is whole.
+    """
+    parameters = dict(enumerate(run.diffusion.parameters()))
+    wanted = {f"{i}.{k}": p for i, p in parameters.items() for k in ADAM}
+    wanted |= {f"{i}.step": torch.zeros(()) for i in parameters}
+    try:
+        model, adam = checkpoint["model"], checkpoint["opt"]["state"]
+        adam_tensors = {f"{i}.{k}": t for i in adam for k, t in adam[i].items()}
+        losses = checkpoint.get("losses", [])
+        curve = all(is_step(n) and type(loss) is float for n, loss in losses)
+        if not (is_step(checkpoint["step"]) and type(losses) is list and curve):
+            raise UserError(f"{path} is broken: its step or its losses are none.")
+        check_tensors(model, run.diffusion.state_dict(), path)
+        check_tensors(adam_tensors, wanted, path)
+    except UserError:
+        raise
+    except Exception as error:  # whatever types a file may hold
+        raise UserError(
+            f"{path} is no whole milestone (looking for {error})."
+        ) from None
+    learnt = [t for k, t in model.items() if k.startswith("model.")]
+    if not all_finite([*learnt, *adam_tensors.values()]):
+        raise UserError(f"{path} is broken: it holds NaN or infinity.")
+    return run.optimizer.state_dict() | {"state": adam}  # its rates are the preset's
+
+
+ADAM = ("exp_avg", "exp_avg_sq")  # tensors that the optimiser keeps, each parameter's
+
+
+def all_finite(tensors):
+    return all(tensor.isfinite().all() for tensor in tensors)
 
 
 def steps_of(run, accelerator, preset, images, total, flips):
@@ -274,7 +343,9 @@ def steps_of(run, accelerator, preset, images, total, flips):
 
 def save_milestone(run, preset, results, picture):
     """Write model-N.pt, sample-N.png if `picture`, loss.csv and loss_curve.png."""
-    number = math.ceil(run.step / preset.save_every)
+    # A number is used once, whatever became of save_every meanwhile.
+    last = max(map(number_of, milestones(results)), default=0)
+    number = max(math.ceil(run.step / preset.save_every), last + 1)
     shadow = {f"ema_model.{k}": v for k, v in run.ema.state_dict().items()}
     online = {f"online_model.{k}": v for k, v in run.diffusion.state_dict().items()}
     counters = {"initted": torch.tensor(True), "step": torch.tensor(run.step)}
@@ -314,35 +385,49 @@ def plot_losses(losses, path):
 
 
 def move_aside(results):
-    """Move the milestones of the run before into old-1, old-2, ..."""
-    if found := milestones(results):
+    """Move what the run before has left into old-1, old-2, ..."""
+    if milestones(results):
         numbers = itertools.count(1)
         aside = next(p for n in numbers if not (p := results / f"old-{n}").exists())
         aside.mkdir()
-        for path in found:
-            path.rename(aside / path.name)
+        for kind in ("model-*.pt", "sample-*.png", "loss.csv", "loss_curve.png"):
+            for path in results.glob(kind):
+                path.rename(aside / path.name)
+        sync_folder(results)
         print(f"The run before was moved to {aside}.")
 
 
 # --- From start to end ------------------------------------------------------
 
 
+GO_ON = "The same command, without --start and --fresh, goes on from"
+
+
 @contextmanager
 def stop_signals():
-    """Yield an event that Ctrl-C and SIGTERM set, in place of ending the program."""
+    """Yield an event that Ctrl-C, SIGTERM and the end of the terminal set, in place of
+    ending the program; not those that it was started to ignore, as by nohup.
+    """
     stop = threading.Event()
 
     def request_stop(*_):
-        print("\nStopping after this step, then saving.", flush=True)
         stop.set()
+        # Whoever reads may be gone already: `| tee` dies of the same Ctrl-C.
+        with suppress(OSError, RuntimeError):
+            print("\nStopping after this step, then saving.", flush=True)
 
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(name, request_stop) for name in names]
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {
+        number: signal.signal(number, request_stop)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield stop
     finally:
-        for name, handler in zip(names, before, strict=True):
-            signal.signal(name, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def any_process(flag, accelerator):
@@ -380,11 +465,13 @@ def watch(run, steps, accelerator, preset, total, results):
             due = run.step % preset.save_every == 0 or run.step == total
             if due or stopping:
                 mean = (accelerator.reduce(loss_sum, "mean") / count).item()
+                if not all_finite(run.diffusion.parameters()):
+                    mean = math.nan  # as the next loss would be
                 if not math.isfinite(mean):
                     raise UserError(
                         f"The loss is {mean} at step {run.step:,}: training has "
-                        f"diverged. Lower the {preset.knob('learning_rate')} and run "
-                        "again: it goes on from the last milestone."
+                        f"diverged. Lower the {preset.knob('learning_rate')}. {GO_ON} "
+                        "the last milestone."
                     )
                 run.losses.append((run.step, mean))
                 loss_sum, count = torch.zeros_like(loss_sum), 0
@@ -392,8 +479,8 @@ def watch(run, steps, accelerator, preset, total, results):
                     save_milestone(run, preset, results, due)
             if stopping and run.step < total:
                 raise UserError(
-                    f"Stopped and saved at step {run.step:,} of {total:,}. "
-                    "The same command, without --start and --fresh, goes on from there."
+                    f"Stopped and saved at step {run.step:,} of {total:,}. {GO_ON} "
+                    "there."
                 )
 
 
@@ -416,7 +503,7 @@ def train(
     is written to models/, whence the exercises take it.
     """
     total, results = steps or preset.steps, writable(out / "training_results")
-    pick_device(device)  # refuses what is not here
+    device = pick_device(device).type
     accelerator = Accelerator(mixed_precision=precision(device), cpu=device == "cpu")
     with accelerator.main_process_first():  # the others find the textiles drawn
         source, size = data or draw_textiles(textiles), preset.config["image_size"]
@@ -435,7 +522,7 @@ def train(
     accelerator.print(
         f"Training on {accelerator.device}, from step {run.step:,} to {total:,}."
     )
-    compile_for(run.diffusion.model, total - run.step)
+    compile_for(run.diffusion.model, total)  # in one sitting or several: the same
     images = images.to(accelerator.device)
     taken = steps_of(run, accelerator, preset, images, total, flips=data is not None)
     with explained_memory(preset):
@@ -452,8 +539,8 @@ def explained_memory(preset):
     except torch.OutOfMemoryError:
         raise UserError(
             f"Out of memory with {preset.batch_size} pictures a step. Set "
-            f"{preset.knob('batch_size')} to {preset.batch_size // 2}; the same "
-            "command then goes on from the last milestone."
+            f"{preset.knob('batch_size')} to {max(1, preset.batch_size // 2)}; {GO_ON} "
+            "the last milestone."
         ) from None
 
 
