@@ -5,9 +5,10 @@ and predict what will happen before you run it again.
 """
 
 import time
+from ddpm.running import run
 
 from ddpm.checkpoints import load_diffusion
-from ddpm.command_line import check_config, exercise_parser, run
+from ddpm.command_line import check_config, exercise_parser
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.sampling import denoise, draw_noise
 from ddpm.steering import labels_for
@@ -26,6 +27,7 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
+        sizes="any",
         SAMPLING_STEPS=SAMPLING_STEPS,
         SAMPLER=SAMPLER,
         RANDOM_SEED=RANDOM_SEED,
@@ -37,11 +39,11 @@ def main(argv=None):
     started = time.perf_counter()
 
     # --- Load ---------------------------------------------------------------
-    diffusion = load_diffusion(args.checkpoint, args.device)
+    diffusion = load_diffusion(args.checkpoint, args.device, args.size)
 
     # --- Sample -------------------------------------------------------------
     seeds = range(args.seed, args.seed + NUM_SAMPLES)  # one seed names one pattern
-    noise = draw_noise(seeds, diffusion.image_size[0])  # (16, 3, 64, 64), normal
+    noise = draw_noise(seeds, diffusion.image_size)  # (16, 3, 64, 64), normal
     label = labels_for(diffusion.model, args.family, seeds)  # which cloth
     images = denoise(  # (16, 3, 64, 64) in [0, 1]
         diffusion,

@@ -10,6 +10,7 @@ Without --goal all five run. Predict, change a value in CONFIG, run, compare.
 """
 
 import time
+from ddpm.running import run
 
 import torch
 from tqdm import tqdm
@@ -22,7 +23,6 @@ from ddpm.command_line import (
     check_config,
     check_list,
     exercise_parser,
-    run,
 )
 from ddpm.dataset import textiles
 from ddpm.figures import draw_rows
@@ -49,6 +49,7 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
+        sizes="any",
         SAMPLING_STEPS=SAMPLING_STEPS,
         SAMPLER=SAMPLER,
         RANDOM_SEED=RANDOM_SEED,
@@ -67,7 +68,7 @@ def main(argv=None):
     goals = [args.goal] if args.goal else [1, 2, 3, 4, 5]
     diffusion = None
     if goals != [2]:  # the forward process needs no network
-        diffusion = load_diffusion(args.checkpoint, args.device)
+        diffusion = load_diffusion(args.checkpoint, args.device, args.size)
 
     # --- Explore ------------------------------------------------------------
     explore = {
@@ -144,7 +145,7 @@ def compare_seeds(diffusion, args):
 
 def show_reverse_process(diffusion, args):
     """Goal 4: what the sampler has in hand, and what the network sees in it."""
-    noise = draw_noise([args.seed], diffusion.image_size[0])
+    noise = draw_noise([args.seed], diffusion.image_size)
     label = labels_for(diffusion.model, args.family, [args.seed])
     predict = guided(diffusion, label, args.guidance)
     walk = sample(predict, noise, diffusion.alphas_cumprod, args.steps)

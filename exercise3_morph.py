@@ -6,13 +6,14 @@ is SEED_A.
 """
 
 import time
+from ddpm.running import run
 
 import numpy as np  # noqa: F401  (for TODO 1)
 import torch
 
 from checks import todos
 from ddpm.checkpoints import load_diffusion
-from ddpm.command_line import FRAME_RATE, SEED, SIDE, check_config, exercise_parser, run
+from ddpm.command_line import FRAME_RATE, SEED, SIDE, check_config, exercise_parser
 from ddpm.pictures import save_gif, upscale
 from ddpm.sampling import denoise, draw_noise
 from ddpm.steering import blend_labels, evenly_changing, labels_for
@@ -54,6 +55,7 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
+        sizes="any",
         SAMPLING_STEPS=SAMPLING_STEPS,
         SAMPLER=SAMPLER,
         SEED_A=SEED_A,
@@ -69,7 +71,7 @@ def main(argv=None):
     started = time.perf_counter()
 
     # --- Load ---------------------------------------------------------------
-    diffusion = load_diffusion(args.checkpoint, args.device)
+    diffusion = load_diffusion(args.checkpoint, args.device, args.size)
 
     # --- Sample -------------------------------------------------------------
     frames = draw(values, diffusion, args)
@@ -89,7 +91,7 @@ def main(argv=None):
 
 def draw(values, diffusion, args):
     """The frames at these values, as one batch: (len(values), 3, 64, 64) in [0, 1]."""
-    size = diffusion.image_size[0]
+    size = diffusion.image_size
     noise_a, noise_b = draw_noise([args.seed], size), draw_noise([SEED_B], size)
     noise = [blend(float(t), noise_a.clone(), noise_b.clone()) for t in values]
     label_a = labels_for(diffusion.model, args.family, [args.seed])

@@ -7,6 +7,7 @@ is wrong. In all three, alpha_bar is a tensor without dimensions, between 0 and 
 
 import math
 import time
+from ddpm.running import run
 
 import torch
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from checks import sampler_todos
 from ddpm.checkpoints import load_diffusion
-from ddpm.command_line import TIMESTEP, check_config, exercise_parser, run
+from ddpm.command_line import TIMESTEP, check_config, exercise_parser
 from ddpm.dataset import textiles
 from ddpm.files import replacing
 from ddpm.pictures import to_uint8, upscale
@@ -86,6 +87,7 @@ def main(argv=None):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
+        sizes="square",
         SAMPLING_STEPS=SAMPLING_STEPS,
         RANDOM_SEED=RANDOM_SEED,
         FAMILY=FAMILY,
@@ -98,7 +100,7 @@ def main(argv=None):
     started = time.perf_counter()
 
     # --- Load ---------------------------------------------------------------
-    diffusion = load_diffusion(args.checkpoint, args.device)
+    diffusion = load_diffusion(args.checkpoint, args.device, args.size)
     size = diffusion.image_size[0]
     pairs = timestep_pairs(diffusion.num_timesteps, args.steps)  # the last t' is -1,
     # the clean picture; its alpha_bar is 1, and in Python alpha_bar[-1] is the last.

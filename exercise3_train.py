@@ -9,9 +9,10 @@ Stop it whenever you like: the same command (without --start and --fresh) goes o
 it stopped. When it is done, the exercises draw with your model.
 """
 
+from ddpm.running import run
 from pathlib import Path
 
-from ddpm.command_line import folder, run, script_parser, whole
+from ddpm.command_line import folder, script_parser, whole
 from ddpm.dataset import COUNT, draw_textiles
 from ddpm.files import ROOT
 from ddpm.network import LESSON_CONFIG

@@ -11,6 +11,7 @@ are. Without --goal all five run. A picture of your own may have any format and 
 """
 
 import time
+from ddpm.running import run
 
 import numpy as np
 import torch
@@ -27,7 +28,6 @@ from ddpm.command_line import (
     check_config,
     check_list,
     exercise_parser,
-    run,
 )
 from ddpm.dataset import HELD_OUT, load_picture, textiles
 from ddpm.figures import draw_rows
@@ -87,6 +87,7 @@ def main(argv=None, guide=guide, put_back=put_back):
     # --- Setup --------------------------------------------------------------
     parser = exercise_parser(
         __doc__,
+        sizes="square",
         SAMPLING_STEPS=SAMPLING_STEPS,
         SAMPLER=SAMPLER,
         RANDOM_SEED=RANDOM_SEED,
@@ -119,7 +120,7 @@ def main(argv=None, guide=guide, put_back=put_back):
     started = time.perf_counter()
 
     # --- Load, once for all goals -------------------------------------------
-    diffusion = load_diffusion(args.checkpoint, args.device)
+    diffusion = load_diffusion(args.checkpoint, args.device, args.size)
 
     # --- Steer --------------------------------------------------------------
     steer = {

@@ -6,6 +6,7 @@ made of, you can import from here: `from generate_ddpm_morph import slerp`.
 
 import math
 import time
+from ddpm.running import run
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from ddpm.command_line import (
     check_config,
     check_list,
     exercise_parser,
-    run,
 )
 from ddpm.files import ROOT
 from ddpm.pictures import lerp, make_grid, save_gif, save_image, slerp, upscale
@@ -55,7 +55,7 @@ def stretch(diffusion, args, seeds, progress):
     progress: which part of the change between the two has happened at each. The path
     follows the great circle, and the names of the families are blended.
     """
-    noise = draw_noise(seeds, diffusion.image_size[0]).split(1)
+    noise = draw_noise(seeds, diffusion.image_size).split(1)
     labels = [labels_for(diffusion.model, args.family, [seed]) for seed in seeds]
 
     def draw(t):
@@ -76,6 +76,7 @@ def main(argv=None):
     parser = exercise_parser(
         __doc__,
         ROOT / "visuals",
+        sizes="any",
         SAMPLING_STEPS=SAMPLING_STEPS,
         SAMPLER=SAMPLER,
         FAMILY=FAMILY,
@@ -88,7 +89,7 @@ def main(argv=None):
     check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)
     started = time.perf_counter()
 
-    diffusion = load_diffusion(args.checkpoint, args.device)
+    diffusion = load_diffusion(args.checkpoint, args.device, args.size)
     place = eased(DURATION * FPS, len(KEYFRAME_SEEDS))
     pairs = zip(KEYFRAME_SEEDS, KEYFRAME_SEEDS[1:] + KEYFRAME_SEEDS[:1], strict=True)
     frames = torch.cat(

@@ -145,7 +145,8 @@ def _check_records(path, whole):
     try:
         with zipfile.ZipFile(path) as file:
             records, damaged = file.infolist(), None
-            packed = sum(record.file_size for record in records) > size
+            packed = any(record.compress_type for record in records)
+            packed |= sum(record.file_size for record in records) > size
             if whole and not packed:  # torch itself does not look at the checksums
                 damaged = file.testzip()
     except Exception as error:

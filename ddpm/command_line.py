@@ -1,9 +1,10 @@
-"""The command line that the scripts share: flags, CONFIG values, and Ctrl-C.
+"""The command line that the scripts share: flags and CONFIG values.
 
 A wrong value, typed or in CONFIG, ends in one sentence and exit code 2.
 """
 
 import argparse
+from ddpm.running import run  # noqa: F401  (scripts in folders take it from here)
 
 from ddpm.files import UserError, writable
 from ddpm.sampling import SAMPLERS
@@ -39,6 +40,17 @@ def _read_as(kind, low, high):
         return value
 
     return parse
+
+
+SIDES = whole(8, 1024)  # pixels
+
+
+def size(text):
+    """A type for argparse: pixels a side, 128, or height and width, 64x128."""
+    sides = [SIDES(side) for side in text.lower().split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text} is not like 128 or 64x128")
+    return sides[0] if len(sides) == 1 else tuple(sides)
 
 
 def one_of(names):
@@ -97,13 +109,15 @@ FLAG_OF = {
 }
 
 
-def exercise_parser(doc, out=".", **config):
+def exercise_parser(doc, out=".", sizes=None, **config):
     """A parser with the flags that all exercises share.
 
-    out: the folder to write to; None if the script writes nothing. config: defaults of
-    `--steps`, `--sampler`, `--seed`, `--family` and `--guidance`, as far as the script
-    has them, each by its name in the CONFIG block (or the flag's, if there is none),
-    checked like typed ones. Which families there are is known once a model is loaded.
+    out: the folder to write to; None if the script writes nothing. sizes: shapes that
+    `--size` may ask for, `any` or `square`; None: there is no such flag. config:
+    defaults of `--steps`, `--sampler`, `--seed`, `--family` and `--guidance`, as far as
+    the script has them, each by its name in the CONFIG block (or the flag's, if there
+    is none), checked like typed ones. Which families there are is known once a model
+    is loaded.
     """
     flags = {
         "steps": (STEPS, whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
@@ -126,16 +140,12 @@ def exercise_parser(doc, out=".", **config):
             f"--{flag}", type=parse, default=default, help=f"{text} ({default})"
         )
     parser.add_argument("--checkpoint", help="weights (your own, else the embedded)")
+    if sizes:
+        example, kind = ("128", SIDES) if sizes == "square" else ("128 or 64x128", size)
+        what = f"pixels of a picture, as {example} (as the checkpoint says)"
+        parser.add_argument("--size", type=kind, help=what)
     if out is not None:
         parser.add_argument(
             "--out", type=folder, default=str(out), help=f"folder to write to ({out})"
         )
     return parser
-
-
-def run(main):
-    """Call a script's main; Ctrl-C ends it with a sentence and exit code 1."""
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit("\nStopped. No file was left half-written.") from None

@@ -9,11 +9,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import stat
+import uuid
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from ddpm import textiles
@@ -36,19 +38,28 @@ def draw_textiles(count=COUNT, data=DATA):
     PNG files named by seed and family, beside a manifest.json with the count, the
     pictures of each family and a SHA-256 of all pixels. Drawing takes about 10
     seconds a thousand, once. An interrupted drawing leaves no such folder, and of two
-    processes that draw at once, both get the folder of the first.
+    processes that draw at once, both get the folder of the first. Raises UserError if
+    what lies there is not what was drawn.
     """
     folder = Path(data) / f"textiles_{stamp(textiles)}_{count}"
-    if folder.is_dir():
-        return folder
-    partial = folder.with_name(f".{folder.name}.part{os.getpid()}")
+    partial = folder.with_name(f".{folder.name}.part{uuid.uuid4().hex[:8]}")
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        _draw_into(partial, count)
-        partial.rename(folder)
+        if not folder.is_dir():
+            partial.mkdir(parents=True)
+            _draw_into(partial, count)
+            try:
+                partial.rename(folder)
+            except OSError:  # if nobody else has made it meanwhile
+                if not folder.is_dir():
+                    raise
+        if not _as_drawn(folder):
+            raise UserError(
+                f"{folder} is not as it was drawn: a file was changed, added or lost. "
+                "Delete the folder, and it is drawn again."
+            )
     except OSError as error:
-        if not folder.is_dir():  # nor has anybody else made it meanwhile
-            raise UserError(f"Cannot draw {folder}: {error.strerror}.") from None
+        reason = error.strerror or error
+        raise UserError(f"Cannot draw {folder}: {reason}. Make room.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -62,7 +73,21 @@ def _draw_into(folder, count):
         digest.update(image.tobytes())
         families[name] += 1
     manifest = {"count": count, "families": families, "sha256": digest.hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
+
+
+def _as_drawn(folder):
+    """Whether the files in a folder of textiles are those of its manifest."""
+    digest = hashlib.sha256()
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        paths = _pictures_below(folder)[0]
+        for path in paths:
+            digest.update(np.asarray(Image.open(path)).tobytes())
+        kept = digest.hexdigest(), len(paths)
+        return kept == (manifest["sha256"], manifest["count"])
+    except Exception:  # whatever somebody may have put there
+        return False
 
 
 def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
@@ -71,42 +96,43 @@ def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
     draw: which function of a seed draws them. Kept in one file on disk, named by it and
     a hash of `ddpm/textiles.py`. All cores draw, a thousand in about ten seconds each.
     """
-    name = f"{draw.__name__}_{stamp(textiles)}_{first}_{count}.npy"
-    path = data / name
-    if not path.exists():
+    path = data / f"{draw.__name__}_{stamp(textiles)}_{first}_{count}.npy"
+    try:
+        images = np.load(path)
+    except (OSError, ValueError, EOFError):  # it is not there, or damaged
         seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
-        with multiprocessing.Pool() as pool, replacing(path) as temporary:
-            np.save(temporary, np.stack(list(pool.imap(draw, seeds, 64))))
-    return torch.from_numpy(np.load(path)).permute(0, 3, 1, 2).contiguous()
+        with multiprocessing.Pool() as pool:
+            images = np.stack(list(pool.imap(draw, seeds, 64)))
+        with replacing(path) as temporary:
+            np.save(temporary, images)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+# What systems leave in folders, and we ourselves, that nobody takes for a picture.
+MANIFEST = "manifest.json"
+LITTER = {"__macosx", "thumbs.db", "desktop.ini", MANIFEST}
 
 
 def load_folder(folder, size=64):
     """Every picture below `folder`: ((N, size, size, 3) uint8, skipped).
 
-    Any format, mode and size that Pillow opens, any case of extension: turned
-    upright, laid on white, cut to the middle square and resized. `skipped` lists
-    (path, reason) of pictures that could not be read. Hidden files and folders are
-    passed over.
+    Any format, mode and size that Pillow opens, whatever its name: turned upright,
+    laid on white, cut to the middle square and resized. `skipped` lists (path, reason)
+    of what else lies there. Hidden files and folders, and what systems leave behind,
+    are passed over.
     Raises UserError where there is no such folder or not one picture in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give one with pictures in it.")
-    Image.init()
-    known = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN}
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in known
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    images, skipped = [], []
+    paths, skipped = _pictures_below(folder)
+    images = []
     for path in tqdm(paths, desc="Reading pictures", disable=None):
         try:
             images.append(_read(path, size))
         # Pillow's decoders raise nearly anything on a broken file.
         except Exception as error:
-            skipped.append((path, str(error) or type(error).__name__))
+            skipped.append((path, _why(error)))
     if not images:
         broken = f" ({len(skipped)} could not be read)" if skipped else ""
         raise UserError(
@@ -114,6 +140,35 @@ def load_folder(folder, size=64):
             "files into it, in subfolders if you like."
         )
     return np.stack(images), skipped
+
+
+def _pictures_below(folder):
+    """What may be pictures below a folder, in order; and [(path, reason)] of what is
+    left out. Links are followed, and what several lead to is taken once.
+    """
+    found, skipped, left = [], [], [folder]
+    seen = {os.path.realpath(folder)}
+    while left:
+        inside = left.pop()
+        try:
+            paths = sorted(inside.iterdir())
+        except OSError as error:
+            skipped.append((inside, error.strerror))
+            continue
+        for path in paths:
+            if path.name.startswith(".") or path.name.lower() in LITTER:
+                continue
+            real = os.path.realpath(path)
+            if real in seen:
+                skipped.append((path, f"a second way to {real}"))
+            elif os.path.isdir(path):
+                left.append(path)
+            elif os.path.isfile(path):
+                found.append(path)
+            else:  # a pipe, a device, a link to nowhere, or locked
+                skipped.append((path, "no file that can be read"))
+            seen.add(real)
+    return sorted(found), skipped
 
 
 def load_picture(path, size=64):
@@ -126,18 +181,28 @@ def load_picture(path, size=64):
     except FileNotFoundError:
         raise UserError(f"{path} does not exist. Give a picture file.") from None
     except Exception as error:  # as above
-        kind = str(error) or type(error).__name__
         raise UserError(
-            f"{path} cannot be read as a picture ({kind}). Give a PNG or JPEG file."
+            f"{path} cannot be read as a picture ({_why(error)}). Give a PNG or JPEG "
+            "file."
         ) from None
 
 
+def _why(error):
+    if isinstance(error, UnidentifiedImageError):
+        return "of no kind that Pillow can read"
+    return str(error) or type(error).__name__
+
+
 def _read(path, size):
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would keep us waiting
+        raise ValueError("no regular file")
     with Image.open(path) as image:
         image = ImageOps.exif_transpose(image)
-        if image.mode[0] in "IF":  # 16 or 32 bits a pixel: Pillow would clip at 255
-            grey = np.asarray(image, float)
-            top = 65535 if image.mode[0] == "I" else max(grey.max(), 1e-9)
+        if image.mode[0] in "IF":  # over 8 bits a pixel: Pillow would clip at 255
+            grey = np.nan_to_num(np.asarray(image, float), posinf=0, neginf=0)
+            top = max(grey.max(), 1e-9)
+            if image.mode[0] == "I":  # white is the largest number of so many bits
+                top = next(2**n - 1 for n in (8, 10, 12, 14, 16, 32) if top < 2**n)
             image = Image.fromarray(np.uint8(np.clip(grey / top, 0, 1) * 255))
         if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa"):
             image = image.convert("RGBA")

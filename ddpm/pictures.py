@@ -18,10 +18,12 @@ PURPLE, ORANGE = "#CC79A7", "#E69F00"
 # --- Blending noise ---------------------------------------------------------
 
 
-def _weights(t, like):
-    """t as a tensor (n, 1, 1, 1), to weigh a batch picture by picture."""
-    t = torch.as_tensor(t, dtype=torch.float64, device=like.device)
-    return t.reshape(-1, *[1] * (like.dim() - 1))
+def _in_double(t, a, b):
+    """All three on the CPU, for not every GPU has float64; t as a tensor (n, 1, 1, 1),
+    to weigh a batch picture by picture.
+    """
+    t = torch.as_tensor(t.cpu() if torch.is_tensor(t) else t, dtype=torch.float64)
+    return t.reshape(-1, *[1] * (a.dim() - 1)), a.cpu().double(), b.cpu().double()
 
 
 def lerp(t, a, b):
@@ -31,8 +33,8 @@ def lerp(t, a, b):
     Half-way between two independent noises the standard deviation is only
     1 / sqrt(2): such noise is weaker than any the model was trained on.
     """
-    t = _weights(t, a)
-    return ((1 - t) * a + t * b).to(a.dtype)
+    t, u, v = _in_double(t, a, b)
+    return ((1 - t) * u + t * v).to(a)
 
 
 def slerp(t, a, b):
@@ -44,8 +46,8 @@ def slerp(t, a, b):
     End points are exact. Parallel vectors leave nothing to turn; opposite ones,
     between which all circles are equal, take a fixed one.
     """
-    t = _weights(t, a)
-    u, v = a.double().flatten(1), b.double().flatten(1)  # (B, 3 H W)
+    t, u, v = _in_double(t, a, b)
+    u, v = u.flatten(1), v.flatten(1)  # (B, 3 H W)
     a_length, b_length = (w.norm(dim=1, keepdim=True) for w in (u, v))
     u, v = u / a_length.clamp(min=1e-12), v / b_length.clamp(min=1e-12)
     cosine = (u * v).sum(1, keepdim=True)
@@ -61,7 +63,7 @@ def slerp(t, a, b):
     t_flat = t.flatten(1)  # (n, 1)
     turned = torch.cos(t_flat * angle) * u + torch.sin(t_flat * angle) * across
     length = (1 - t_flat) * a_length + t_flat * b_length
-    path = (length * turned).reshape(-1, *a.shape[1:]).to(a.dtype)
+    path, t = (length * turned).reshape(-1, *a.shape[1:]).to(a), t.to(a)
     return torch.where(t == 0, a, torch.where(t == 1, b, path))
 
 

@@ -438,12 +438,19 @@ def any_process(flag, accelerator):
     return accelerator.reduce(count, "sum").item() > 0
 
 
+NAMED = 20  # files that are left out
+
+
 def load_images(source, size, say=print):
     """The pictures to train on, (N, 3, H, W) uint8; says what was found."""
     images, skipped = load_folder(source, size)
     say(f"Found {len(images)} images in dataset")
-    for path, reason in skipped:
-        say(f"  skipped {path}: {reason}")
+    if skipped:
+        say(f"Left out {len(skipped)}:")
+    for path, reason in skipped[:NAMED]:
+        say(f"  {path}: {reason}")
+    if len(skipped) > NAMED:
+        say("  ...")
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
