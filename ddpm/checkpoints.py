@@ -107,7 +107,9 @@ def _read(path, whole):
             f"{path} is missing, which belongs to the clone. Fetch it back: "
             f"git checkout {name}; or clone again."
         )
-    if not path.is_file():
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file of weights, but a pipe or a device.")
+    if not path.exists():
         raise UserError(
             f"{path} does not exist. The embedded weights are {EMBEDDED_WEIGHTS}; the "
             "reference page, docs/reference.rst, shows how to download others."
@@ -292,6 +294,11 @@ def check_tensors(state, wanted, path, told=""):
         raise UserError(f"{path} is broken: it claims more numbers than it holds.")
 
 
+def all_finite(tensors):
+    """Whether there is no NaN and no infinity in any of them."""
+    return all(tensor.isfinite().all() for tensor in tensors)
+
+
 def from_checkpoint(checkpoint, path="the checkpoint", size=None):
     """Diffusion with the EMA weights of a checkpoint dict, in float32 on the CPU.
 
@@ -348,7 +355,7 @@ def _fit(checkpoint, path, size):
     wanted = (wanted.model if is_unet else wanted).state_dict()
     check_tensors(state, wanted, path, _told_by_version(checkpoint))
     network = state if is_unet else _below("model.", state)
-    if not all(tensor.isfinite().all() for tensor in network.values()):
+    if not all_finite(network.values()):
         raise UserError(
             f"{path} holds NaN or infinity. Go back to an earlier milestone; "
             "python -m checks.diagnose tells more."
@@ -403,10 +410,16 @@ def load_diffusion(path=None, device="auto", size=None):
 
 
 def save_weights(diffusion, config, step, path, half=False):
-    """Write what sampling needs, and no more; half: network weights in 16 bits."""
+    """Write what sampling needs, and no more; half: network weights in 16 bits.
+
+    Raises UserError if a weight is NaN or, in so many bits, infinite.
+    """
     weights = {
         f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
         for k, v in diffusion.state_dict().items()
     }
+    network = _below("ema_model.model.", weights)
+    if not all_finite(network.values()):
+        raise UserError(f"{path} would hold NaN or infinity: it was not written.")
     with replacing(path) as temporary:
         torch.save({"step": step, "ema": weights, "config": config}, temporary)

@@ -6,6 +6,7 @@ its place stand 1,059 drawn cloths, each determined by its seed.
 
 import hashlib
 import json
+import mimetypes
 import multiprocessing
 import os
 import shutil
@@ -24,6 +25,7 @@ from ddpm.files import ROOT, UserError, replacing
 DATA = ROOT / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
+MANIFEST = "manifest.json"
 SEEN = 48_000  # textiles that the embedded weights were trained on, seeds 0, 1, ...
 
 
@@ -81,7 +83,7 @@ def _as_drawn(folder):
     digest = hashlib.sha256()
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        paths = _pictures_below(folder)[0]
+        paths = [p for p in _pictures_below(folder)[0] if p.name != MANIFEST]
         for path in paths:
             digest.update(np.asarray(Image.open(path)).tobytes())
         kept = digest.hexdigest(), len(paths)
@@ -108,9 +110,7 @@ def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-# What systems leave in folders, and we ourselves, that nobody takes for a picture.
-MANIFEST = "manifest.json"
-LITTER = {"__macosx", "thumbs.db", "desktop.ini", MANIFEST}
+LITTER = {"__macosx", "thumbs.db", "desktop.ini"}  # that systems leave in folders
 
 
 def load_folder(folder, size=64):
@@ -118,8 +118,8 @@ def load_folder(folder, size=64):
 
     Any format, mode and size that Pillow opens, whatever its name: turned upright,
     laid on white, cut to the middle square and resized. `skipped` lists (path, reason)
-    of what else lies there. Hidden files and folders, and what systems leave behind,
-    are passed over.
+    of what else lies there. Hidden files and folders, what systems leave behind, and
+    text are passed over.
     Raises UserError where there is no such folder or not one picture in it.
     """
     folder = Path(folder)
@@ -132,7 +132,9 @@ def load_folder(folder, size=64):
             images.append(_read(path, size))
         # Pillow's decoders raise nearly anything on a broken file.
         except Exception as error:
-            skipped.append((path, _why(error)))
+            kind = mimetypes.guess_type(path.name)[0] or ""
+            if not kind.startswith(("text/", "application/json")):
+                skipped.append((path, _why(error)))
     if not images:
         broken = f" ({len(skipped)} could not be read)" if skipped else ""
         raise UserError(

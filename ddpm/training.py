@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ddpm.checkpoints import (
     ENOUGH_STEPS,
+    all_finite,
     check_tensors,
     config_of,
     from_checkpoint,
@@ -301,10 +302,6 @@ def optimizer_state(checkpoint, run, path):
 
 
 ADAM = ("exp_avg", "exp_avg_sq")  # tensors that the optimiser keeps, each parameter's
-
-
-def all_finite(tensors):
-    return all(tensor.isfinite().all() for tensor in tensors)
 
 
 def steps_of(run, accelerator, preset, images, total, flips):

@@ -13,8 +13,9 @@ on to --epochs, or only draws, if it has had so many. Predict, change a flag, co
 """
 
 import argparse
-import os
+import itertools
 import time
+from ddpm.running import run
 from functools import partial
 from pathlib import Path
 
@@ -154,7 +155,11 @@ def main(argv=None):
     # --- Train --------------------------------------------------------------
     path = args.out / "model.pt"
     if path.exists() and not args.resume:
-        os.replace(path, path.with_name("model_before.pt"))
+        numbers = itertools.chain([""], itertools.count(2))
+        names = (path.with_name(f"model_before{n}.pt") for n in numbers)
+        kept = next(name for name in names if not name.exists())
+        path.rename(kept)
+        print(f"The model that lay there is now {kept}.")
     threads = torch.get_num_threads()
     if args.dataset == "digits":
         torch.set_num_threads(1)  # batches so small only lose by sharing their work
@@ -184,4 +189,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run(main)

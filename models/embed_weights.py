@@ -9,13 +9,16 @@ from pathlib import Path
 
 from ddpm.checkpoints import (
     EMBEDDED_WEIGHTS,
+    config_of,
     from_checkpoint,
+    is_step,
     load_diffusion,
     read_checkpoint,
     save_weights,
 )
 from ddpm.command_line import run, script_parser
-from ddpm.files import ROOT
+from ddpm.files import ROOT, UserError
+from ddpm.network import LESSON_CONFIG
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.steering import draw
 
@@ -26,9 +29,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     checkpoint = read_checkpoint(args.milestone)
     ema = from_checkpoint(checkpoint, args.milestone)
-    save_weights(
-        ema, checkpoint["config"], checkpoint["step"], EMBEDDED_WEIGHTS, half=True
-    )
+    config, step = LESSON_CONFIG | config_of(checkpoint), checkpoint.get("step")
+    if not is_step(step):
+        raise UserError(f"{args.milestone} does not tell its step. Take a milestone.")
+    save_weights(ema, config, step, EMBEDDED_WEIGHTS, half=True)
     images = draw(load_diffusion(EMBEDDED_WEIGHTS), range(42, 58), 250, "ddim")
     picture = ROOT / "training_results" / "embedded" / "samples.png"
     save_image(upscale(make_grid(images), 4), picture)

@@ -1,13 +1,18 @@
 import hashlib
 import io
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ddpm.dataset import (
     COUNT,
+    draw_all,
     draw_textiles,
     load_folder,
     load_picture,
@@ -63,22 +68,58 @@ def test_a_folder_that_another_process_makes_meanwhile_is_taken(tmp_path, monkey
     draw = textiles.pattern
 
     def slow(seed):
-        folder.mkdir(exist_ok=True)
-        (folder / "of_the_other.png").touch()
+        monkeypatch.undo()  # the other one draws both before this one has drawn one
+        draw_textiles(2, data=tmp_path)
+        os.utime(folder, (0, 0))
         return draw(seed)
 
     monkeypatch.setattr(textiles, "pattern", slow)
     assert draw_textiles(2, data=tmp_path) == folder
-    assert [path.name for path in tmp_path.rglob("*")] == [
-        folder.name,
-        "of_the_other.png",
-    ]
+    assert folder.stat().st_mtime == 0  # that of the other, untouched
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def test_data_that_cannot_be_written_to_is_named(tmp_path):
-    (tmp_path / "data").touch()
-    with pytest.raises(UserError, match=r"Cannot draw .*data.*: "):
-        draw_textiles(2, data=tmp_path / "data")
+def paint_over(folder):
+    Image.new("RGB", (64, 64), "red").save(next(folder.glob("000001_*")))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        paint_over,
+        lambda folder: next(folder.glob("000001_*")).unlink(),
+        lambda folder: next(folder.glob("000001_*")).write_bytes(b""),
+        lambda folder: shutil.copy(next(folder.glob("*.png")), folder / "more.png"),
+        lambda folder: (folder / "manifest.json").unlink(),
+        lambda folder: (folder / "manifest.json").write_text("[]"),
+    ],
+)
+def test_textiles_that_were_changed_are_noticed(spoil, tmp_path):
+    folder = draw_textiles(3, data=tmp_path)
+    assert draw_textiles(3, data=tmp_path) == folder
+    spoil(folder)
+    with pytest.raises(
+        UserError, match=r"is not as it was drawn: .* Delete the folder"
+    ):
+        draw_textiles(3, data=tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_of_a_folder(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(UserError, match=r"Cannot draw .*: No space left on device"):
+        draw_textiles(3, data=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_array_is_drawn_again(tmp_path):
+    images = draw_all(3, data=tmp_path)
+    (path,) = tmp_path.glob("*.npy")
+    for damaged in (b"", path.read_bytes()[:200], b"\x80\x04N."):
+        path.write_bytes(damaged)
+        assert torch.equal(draw_all(3, data=tmp_path), images)
 
 
 def test_no_two_textiles_are_alike():
@@ -138,6 +179,23 @@ def test_16_bit_is_scaled_and_not_clipped(tmp_path):
     data = png(Image.fromarray(np.tile(ramp, (64, 1))))
     out = load_one(tmp_path, "deep.png", data)
     assert np.abs(out[10, :, 0] - ramp / 257).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_white_is_the_largest_number_of_so_many_bits(tmp_path, bits, kind):
+    """Data of 12 bits in files of 16 or 32 would else be nearly black."""
+    ramp = np.linspace(0, 2**bits - 1, 64)
+    pixels = np.tile(ramp, (64, 1)).astype(np.uint16 if kind == "PNG" else np.int32)
+    out = load_one(tmp_path, "deep", _encode(Image.fromarray(pixels), kind))
+    assert np.abs(out[10, :, 0] - 255 * ramp / (2**bits - 1)).max() <= 1.5
+
+
+def test_floats_with_holes_are_read(tmp_path):
+    pixels = np.tile(np.linspace(0, 3, 64, dtype=np.float32), (64, 1))
+    pixels[0, :3] = np.nan, np.inf, -np.inf
+    out = load_one(tmp_path, "float.tif", _encode(Image.fromarray(pixels), "TIFF"))
+    assert out[40, 0, 0] == 0 and out[40, -1, 0] == 255
 
 
 def test_exif_rotation_is_applied(tmp_path):
@@ -204,3 +262,52 @@ def test_no_folder_and_no_pictures_say_what_to_do(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"No readable picture .* Put JPEG"):
         load_folder(tmp_path / "empty")
+
+
+def test_pictures_are_told_by_content_and_what_is_left_out_by_name(tmp_path):
+    folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    data = png(Image.new("RGB", (8, 8), RED))
+    for path in (folder / "no_extension", folder / "a.txt", elsewhere / "b.png"):
+        path.write_bytes(data)
+    (folder / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    (folder / "notes.md").write_text("text, which nobody takes for a picture")
+    (folder / "film.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(99))
+    for litter in ("Thumbs.db", "desktop.ini", ".DS_Store", "._a.png"):
+        (folder / litter).write_bytes(data)
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "a.png").write_bytes(data)
+    (folder / "link").symlink_to(elsewhere)  # followed, once
+    (folder / "link again").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(folder)
+    (folder / "nowhere.png").symlink_to(tmp_path / "none")
+    os.mkfifo(folder / "x.png")
+    images, skipped = load_folder(folder)
+    assert len(images) == 3
+    assert {path.name: reason for path, reason in skipped} == {
+        "photo.heic": "of no kind that Pillow can read",
+        "film.mp4": "of no kind that Pillow can read",
+        "link again": f"a second way to {elsewhere}",
+        "round": f"a second way to {folder}",
+        "nowhere.png": "no file that can be read",
+        "x.png": "no file that can be read",
+    }
+    with pytest.raises(UserError, match=r"x\.png cannot be read .*no regular file"):
+        load_picture(folder / "x.png")
+
+
+def test_a_locked_folder_is_named(tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.png").write_bytes(png(Image.new("RGB", (8, 8), RED)))
+    look = Path.iterdir
+
+    def refuse(path):
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # root may look everywhere
+    images, skipped = load_folder(tmp_path)
+    assert len(images) == 1
+    assert skipped == [(tmp_path / "locked", "Permission denied")]
