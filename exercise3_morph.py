@@ -64,6 +64,7 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
     check_config(parser, SEED, SEED_B=SEED_B)
+    check_config(parser, str, FAMILY_B=FAMILY_B)
     check_config(parser, (2, 1000), NUM_FRAMES=NUM_FRAMES)
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)

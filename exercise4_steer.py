@@ -101,6 +101,7 @@ def main(argv=None, guide=guide, put_back=put_back):
     check_list(parser, command_line.GUIDANCE, GUIDANCE_WEIGHTS=GUIDANCE_WEIGHTS)
     check_list(parser, (0, 64), HOLE=HOLE)
     check_list(parser, TIMESTEP, START_TIMESTEPS=START_TIMESTEPS)
+    check_list(parser, str, DRAWN_AS=DRAWN_AS)
     check_list(parser, STEPS, INVERSION_STEPS=INVERSION_STEPS)
     check_list(parser, (1, 32), REPEATS=REPEATS)
     check_config(parser, (1, 100), RESAMPLINGS=RESAMPLINGS)

@@ -49,9 +49,12 @@ def newest_first(folder):
         except UserError as error:
             print(f"Left out: {error}")
             continue
-        step = 0 if weights_alone(checkpoint) else checkpoint.get("step")
-        progress = step if step == 0 or is_step(step) else math.inf
-        found.append((progress, number_of(path), path))
+        step = checkpoint.get("step")
+        if weights_alone(checkpoint):
+            step = 0
+        elif not is_step(step):
+            step = math.inf
+        found.append((step, number_of(path), path))
     return [path for *_, path in sorted(found, reverse=True)]
 
 

@@ -123,7 +123,7 @@ def exercise_parser(doc, out=".", sizes=None, **config):
         "steps": (STEPS, whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
         "sampler": ([*SAMPLERS], one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
         "seed": (SEED, whole(*SEED), "names the noise, and so the picture"),
-        "family": (None, str, "a family's name, any or none"),
+        "family": (str, str, "a family's name, any or none"),
         "guidance": (
             GUIDANCE,
             number(*GUIDANCE),
@@ -134,8 +134,7 @@ def exercise_parser(doc, out=".", sizes=None, **config):
     for name, default in config.items():
         flag = FLAG_OF.get(name, name.lower())
         allowed, parse, text = flags[flag]
-        if allowed:
-            check_config(parser, allowed, **{name: default})
+        check_config(parser, allowed, **{name: default})
         parser.add_argument(
             f"--{flag}", type=parse, default=default, help=f"{text} ({default})"
         )

@@ -7,24 +7,44 @@ import os
 import sys
 
 
+class Unbroken:
+    """A stream to print to, on and on, whether or not anybody reads it.
+
+    `| head` is gone after ten lines, `| tee` by the same Ctrl-C: no reason to stop.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream or open(os.devnull, "w")  # noqa: SIM115  (it was closed)
+
+    def write(self, text):
+        try:
+            self.stream.write(text)
+        except BrokenPipeError:
+            self.unhear()
+
+    def flush(self):
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            self.unhear()
+
+    def unhear(self):
+        """Lead what is still to be said nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
 def run(main):
     """Call a script's main. Ctrl-C, and what the system refuses, as a full disk or a
     file of somebody else, ends it with a sentence and exit code 1.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed, and nobody could print
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
     try:
-        try:
-            main()
-        finally:
-            sys.stdout.flush()
+        main()
     except KeyboardInterrupt:
         raise SystemExit("\nStopped. No file was left half-written.") from None
-    except BrokenPipeError as error:  # whoever read the output is gone
-        # Python flushes once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise (error.__context__ or SystemExit(1)) from None
     except OSError as error:
         if error.errno is None:  # not the system's word: a mistake of ours
             raise

@@ -5,8 +5,10 @@ def not_allowed(value, allowed):
     """Why a value may not be, in words that follow it; None if it may.
 
     allowed: (1, 1000), whole numbers from and to; (8, 64, 8), the multiples of 8 among
-    them; (0.0, 1.0), any numbers from and to; or a list of all values.
+    them; (0.0, 1.0), any numbers from and to; a list of all values; str, any text.
     """
+    if allowed is str:
+        return None if isinstance(value, str) else "no text, as 'kuba' is"
     if isinstance(allowed, list):
         if any(type(value) is type(one) and value == one for one in allowed):
             return None

@@ -1,5 +1,8 @@
+import io
+import math
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -135,6 +138,35 @@ def test_training_lowers_the_loss(lab):
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_a_number_is_used_once_and_the_newest_told_by_its_step(lab):
+    train(lab, "run", steps=4)
+    results = lab / "run" / "training_results"
+    before = {path: path.read_bytes() for path in results.glob("model-*.pt")}
+    train(lab, "run", replace(PRESET, save_every=5, steps=10))
+    assert all(path.read_bytes() == content for path, content in before.items())
+    steps = {p.name: weights(p)["step"] for p in results.glob("model-*.pt")}
+    assert steps == {
+        "model-1.pt": 2,
+        "model-2.pt": 4,
+        "model-3.pt": 5,
+        "model-4.pt": 10,
+    }
+    (results / "model-4.pt").rename(results / "model-0.pt")
+    with pytest.raises(UserError, match="at step 10 already"):
+        train(lab, "run")
+
+
+@pytest.mark.parametrize("done", [0, 4])
+def test_whether_to_compile_is_decided_for_the_whole_run(done, lab, monkeypatch):
+    """A part that runs uncompiled would not end with the same bits."""
+    if done:
+        train(lab, "run", steps=done)
+    totals = []
+    monkeypatch.setattr(training, "compile_for", lambda _, steps: totals.append(steps))
+    train(lab, "run", steps=6)
+    assert totals == [6]
+
+
 def test_another_preset_does_not_overwrite(lab):
     train(lab, "run")
     before = (lab / "run" / "training_results" / "model-1.pt").read_bytes()
@@ -144,6 +176,9 @@ def test_another_preset_does_not_overwrite(lab):
     assert (lab / "run" / "training_results" / "model-1.pt").read_bytes() == before
     train(lab, "run", other, fresh=True)
     kept = lab / "run" / "training_results" / "old-1"
+    assert {"sample-3.png", "loss.csv", "loss_curve.png"} < {
+        p.name for p in kept.iterdir()
+    }
     assert (kept / "model-1.pt").read_bytes() == before
     assert len((kept.parent / "loss.csv").read_text().split()) == 4  # a new curve
 
@@ -209,13 +244,26 @@ def test_a_diverged_run_stops_and_keeps_the_last_milestone(lab, monkeypatch):
     assert not list(milestone.parent.glob("model-2*"))
 
 
-@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+class Gone(io.StringIO):
+    """What is printed to when `| tee` has died of the same Ctrl-C."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]
+
+
+@pytest.mark.parametrize("name", [s for s in SIGNALS if hasattr(signal, s)])
 def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
-    draw = training.draw_batch
-    handler = signal.getsignal(name)
+    name, draw = getattr(signal, name), training.draw_batch
+    handler = lambda *_: None  # noqa: E731
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    before = signal.signal(name, handler)
 
     def interrupting(images, step, *rest, **more):
         if step == 2:
+            sys.stdout = Gone()
             signal.raise_signal(name)
         return draw(images, step, *rest, **more)
 
@@ -226,6 +274,40 @@ def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
     assert weights(results / "model-2.pt")["step"] == 3
     assert not (results / "sample-2.png").exists()  # no time for pictures now
     assert signal.getsignal(name) is handler
+    signal.signal(name, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_a_run_under_nohup_outlives_its_terminal(lab, monkeypatch):
+    draw = training.draw_batch
+
+    def interrupting(images, step, *rest, **more):
+        signal.raise_signal(signal.SIGHUP)
+        return draw(images, step, *rest, **more)
+
+    monkeypatch.setattr(training, "draw_batch", interrupting)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train(lab, "run", steps=2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_weights_that_are_not_numbers_are_not_saved(lab, monkeypatch):
+    """The last step may spoil them after a loss that was finite."""
+    update = training.ema_update
+
+    def spoil(ema, model, step, decay):
+        update(ema, model, step, decay)
+        if step == 4:
+            next(model.parameters()).data[0] = math.nan
+
+    monkeypatch.setattr(training, "ema_update", spoil)
+    with pytest.raises(
+        UserError, match=r"loss is nan at step 4.*without --start and --f"
+    ):
+        train(lab, "run")
+    assert [p.name for p in lab.rglob("model-*.pt")] == ["model-1.pt"]
 
 
 def test_out_of_memory_names_the_batch_size_to_try(lab, monkeypatch):
@@ -253,6 +335,125 @@ def test_a_new_run_can_begin_with_given_weights(lab):
     second = weights(lab / "second" / "training_results" / "model-3.pt")
     for name, tensor in weights(first)["ema"].items():
         assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
+
+
+def test_weights_to_begin_with_have_to_be_there(lab):
+    with pytest.raises(UserError, match=r"nowhere\.pt does not exist"):
+        train(lab, "run", start=lab / "nowhere.pt")
+
+
+# --- Milestones that are broken, or none --------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_milestones(tmp_path_factory):
+    """A folder with those of steps 2 and 4."""
+    lab = with_pictures(tmp_path_factory.mktemp("two"))
+    train(lab, "run", steps=4)
+    return lab / "run" / "training_results"
+
+
+def begin(results, preset=PRESET):
+    return training.begin(preset, torch.device("cpu"), results)
+
+
+def without(name):
+    return lambda state: state.pop(name)
+
+
+def given(name, value):
+    return lambda state: state.update({name: value})
+
+
+def spoil_adam(change):
+    """change: of the optimiser's dict for the first parameter."""
+    return lambda state: change(state["opt"]["state"][0])
+
+
+WEIGHT = "model.init_conv.weight"
+SPOILT = {
+    **{f"no {name}": without(name) for name in ("opt", "step", "model")},
+    **{
+        f"step {v!r}": given("step", v)
+        for v in ("4", 4.0, -4, 0, True, None, [4], math.nan)
+    },
+    "step tensor": given("step", torch.tensor(4)),
+    **{
+        f"losses {v!r}": given("losses", v)
+        for v in (5, None, "x", [1], [(2, "y")], {}, [(2,)])
+    },
+    **{
+        f"opt {v!r}": given("opt", v)
+        for v in (5, {}, [], None, {"state": 3}, {"state": {}})
+    },
+    **{f"model {v!r}": given("model", v) for v in (5, {}, [], None, torch.zeros(3))},
+    "adam without a moment": spoil_adam(lambda adam: adam.pop("exp_avg")),
+    "adam of another shape": spoil_adam(given("exp_avg", torch.zeros(3))),
+    "adam in whole numbers": spoil_adam(
+        lambda adam: adam.update(exp_avg=adam["exp_avg"].int())
+    ),
+    "adam is nan": spoil_adam(lambda adam: adam["exp_avg_sq"].fill_(math.nan)),
+    "adam is a number": lambda state: state["opt"]["state"].update({0: 5}),
+    "adam cut": lambda state: state["opt"]["state"].popitem(),
+    "no weight": lambda state: state["model"].pop(WEIGHT),
+    "weight of another shape": lambda state: state["model"].update(
+        {WEIGHT: torch.zeros(3)}
+    ),
+    "weight is text": lambda state: state["model"].update({WEIGHT: "x"}),
+    "weight is nan": lambda state: state["model"][WEIGHT].fill_(math.nan),
+    "averaged weight is nan": lambda state: state["ema"][f"ema_model.{WEIGHT}"].fill_(
+        math.nan
+    ),
+    "averaged weights gone": given("ema", {}),
+}
+
+
+@pytest.mark.parametrize("kind", [*SPOILT, "cut", "empty"])
+def test_a_broken_milestone_is_named_and_the_one_before_taken(
+    kind, two_milestones, tmp_path, capsys
+):
+    path = tmp_path / "model-2.pt"
+    shutil.copy(two_milestones / "model-2.pt", path)
+    if kind in SPOILT:
+        state = weights(path)
+        SPOILT[kind](state)
+        torch.save(state, path)
+    else:
+        path.write_bytes(path.read_bytes()[: 5_000 if kind == "cut" else 0])
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"No milestone in .* begin anew with --fresh"):
+        begin(tmp_path)
+    shutil.copy(two_milestones / "model-1.pt", tmp_path)
+    capsys.readouterr()
+    run = begin(tmp_path)
+    out = capsys.readouterr().out
+    assert out.count("Left out: ") == 1 and "model-2.pt" in out
+    assert run.step == 2
+    assert path.read_bytes() == before
+    training.save_milestone(run, PRESET, tmp_path, False)
+    assert path.read_bytes() == before  # nor is it overwritten
+    assert weights(tmp_path / "model-3.pt")["step"] == 2
+
+
+def test_the_optimiser_goes_on_with_the_rates_of_the_preset(two_milestones):
+    run = begin(two_milestones, replace(PRESET, learning_rate=0.5))
+    assert run.step == 4 and run.optimizer.param_groups[0]["lr"] == 0.5
+    moments = weights(two_milestones / "model-2.pt")["opt"]["state"][0]["exp_avg"]
+    parameter = run.optimizer.param_groups[0]["params"][0]
+    assert torch.equal(run.optimizer.state[parameter]["exp_avg"], moments)
+
+
+def test_weights_alone_are_a_start_and_it_says_so(two_milestones, tmp_path, capsys):
+    state = weights(two_milestones / "model-2.pt")
+    alone = {k: v for k, v in state.items() if k not in ("opt", "model")}
+    torch.save(alone | {"step": 60_000}, tmp_path / "model-1.pt")
+    run = begin(tmp_path)
+    assert run.step == 0 and "holds weights alone" in capsys.readouterr().out
+    kept = state["ema"][f"ema_model.{WEIGHT}"]
+    assert torch.equal(run.diffusion.state_dict()[WEIGHT], kept)
+    assert torch.equal(run.ema.state_dict()[WEIGHT], kept)
+    shutil.copy(two_milestones / "model-2.pt", tmp_path)
+    assert begin(tmp_path).step == 4  # a run comes before them
 
 
 @pytest.mark.parametrize("name", ["first.pt", "nowhere.pt"])

@@ -1,0 +1,80 @@
+"""How scripts end, each in a process of its own: never in a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ddpm.files import ROOT
+
+RUN = "import sys; from ddpm.running import run; "
+
+
+def python(code, **how):
+    """Exit code, stdout and stderr of a line of Python, run in the clone."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, **how
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_the_system_refuses_is_a_sentence():
+    code, _, error = python(RUN + "run(lambda: open('x' * 300))")
+    assert code == 1 and error.count("\n") == 1
+    assert "cannot be used: File name too long" in error
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    for mistake in ("1 / 0", "(_ for _ in ()).throw(OSError('ours'))"):
+        code, _, error = python(RUN + f"run(lambda: {mistake})")
+        assert code == 1 and "Traceback" in error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a shell does")
+@pytest.mark.parametrize("flag", ["", "-u"])
+@pytest.mark.parametrize(
+    "streams", ["1>&-", "2>&-", "1>&- 2>&-", "| true", "2>&1 | true"]
+)
+def test_streams_that_are_closed_stop_nothing(streams, flag, tmp_path):
+    done = tmp_path / "done"
+    code = RUN + (
+        "run(lambda: (print('x' * 10**6), print('y', file=sys.stderr), "
+        f"open({str(done)!r}, 'w').close(), sys.exit('the sentence')))"
+    )
+    shell = subprocess.run(
+        f'{sys.executable} {flag} -c "{code}" {streams}',
+        shell=True,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+    assert done.exists()
+    assert shell.stderr == ("" if "2>" in streams else "y\nthe sentence\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends itself SIGINT")
+def test_ctrl_c_during_the_imports_is_a_sentence():
+    code = "import ddpm, os, signal; os.kill(os.getpid(), signal.SIGINT); import torch"
+    # Whoever started the tests may ignore Ctrl-C, which is inherited.
+    heard = {
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    }
+    assert python(code, **heard) == (1, "", "\nStopped.\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [*sorted(ROOT.glob("*.py")), ROOT / "from_scratch" / "train_images.py"],
+    ids=lambda path: path.name,
+)
+def test_scripts_import_ours_before_what_takes_seconds(script):
+    lines = Path(script).read_text().splitlines()
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    standard = ("import time", "import argparse", "import itertools", "import math")
+    assert next(line for line in imports if line not in standard).startswith(
+        "from ddpm.running"
+    )
