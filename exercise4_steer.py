@@ -110,6 +110,8 @@ def main(argv=None, guide=guide, put_back=put_back):
     check_config(parser, (2, 1000), NUM_FRAMES=NUM_FRAMES)
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, (1.0, 40.0), REPEAT_CM=REPEAT_CM)
+    check_config(parser, (64, 8192), POSTER=POSTER)
+    check_config(parser, (10, 1200), DPI=DPI)
     for name, items, count in (("HOLE", HOLE, 4), ("REPEATS", REPEATS, 2)):
         if len(items) != count:
             parser.error(f"{name}: {items!r} has {len(items)} numbers: give it {count}")

@@ -87,6 +87,7 @@ def main(argv=None):
     check_config(parser, FRAME_RATE, FPS=FPS)
     check_config(parser, (1, 60), DURATION=DURATION)
     check_config(parser, SIDE, OUTPUT_SIZE=OUTPUT_SIZE)
+    check_config(parser, (2, 1000), LOOKS=LOOKS)
     started = time.perf_counter()
 
     diffusion = load_diffusion(args.checkpoint, args.device, args.size)

@@ -179,7 +179,7 @@ def load_picture(path, size=64):
     Raises UserError where there is no such file, or one that is no picture.
     """
     try:
-        return _read(path, size)
+        return _read(Path(path), size)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist. Give a picture file.") from None
     except Exception as error:  # as above

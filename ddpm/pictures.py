@@ -2,7 +2,6 @@
 
 import math
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -100,7 +99,7 @@ def save_image(image, path, dpi=None):
     """
     size = {"dpi": (dpi, dpi)} if dpi else {}
     with replacing(path) as temporary:
-        iio.imwrite(temporary, to_uint8(image), **size)
+        Image.fromarray(to_uint8(image)).save(temporary, **size)
 
 
 def save_gif(frames, path, fps):

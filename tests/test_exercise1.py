@@ -71,8 +71,24 @@ def test_flags_and_config_change_the_pictures(tiny_file, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("size", "sides"), [("16x32", (16, 32)), ("32X16", (32, 16)), ("16", (16, 16))]
+)
+def test_pictures_have_the_size_that_is_asked_for(
+    size, sides, tiny_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(exercise1_generate, "NUM_SAMPLES", 1)
+    flags = "--steps 1 --device cpu --size", size, "--checkpoint", str(tiny_file)
+    exercise1_generate.main([*flags[0].split(), *flags[1:]])
+    picture = pixels(tmp_path / "generated_samples" / "fabric_0000.png")
+    assert picture.shape == (*sides, 3)
+
+
+@pytest.mark.parametrize(
     "flags",
     [
+        ("--size", "7"),
+        ("--size", "64x"),
+        ("--size", "64x64x64"),
         ("--steps", "0"),
         ("--steps", "1001"),
         ("--steps", "many"),

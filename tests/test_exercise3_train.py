@@ -73,11 +73,11 @@ def test_messages_name_the_knob_of_the_preset_in_use():
 
 
 IN_PRESET = {
-    "batch_size": (0, 2.5),
-    "gradient_accumulate": (0,),
+    "batch_size": (0, 2.5, -4, "8", None),
+    "gradient_accumulate": (0, 1.5, "1"),
     "steps": (-5, "many"),
-    "save_every": (0,),
-    "num_samples": (0, True),
+    "save_every": (0, -1),
+    "num_samples": (0, True, -3, 1.5, "16"),
     "learning_rate": (-1, "fast", math.nan, math.inf, True),
     "ema_decay": (2, "slow", math.nan, -1),
     "warm_up": (0, -3, "long", 2.5),
@@ -89,10 +89,12 @@ IN_CONFIG = {
     "dim_mults": (4, (), (1, 0), (1, 2.5), "12"),
     "full_attn": ((False, True), (False, "True", True), True),
     "patch": (5, 0, "4"),
-    "image_size": (50, 63, 64.0, 0),
+    "image_size": (50, 63, 64.0, 0, 1, 100, (64, 128), "64"),
     "objective": ("pred_w", None),
     "beta_schedule": ("cosin",),
     "timesteps": (0, 10, 1000.0, "1000"),
+    "repeat": (16, 64),
+    "guidance": ("one pass", 2.0),
     "padding": ("circle",),
     "families": ("kente", ("kente",), 3),
 }
@@ -140,8 +142,9 @@ def test_a_misspelt_or_missing_key_is_named(monkeypatch, capsys):
     small = exercise3_train.SMALL
     misspelt = replace(small, config=small.config | {"dims": 80})
     assert "dims is misspelt or missing" in refuse(misspelt, monkeypatch, capsys)
-    missing = replace(small, config={"dim": 80})
-    assert "beta_schedule, dim_mults" in refuse(missing, monkeypatch, capsys)
+    for config in ({"dim": 80}, None, "small"):
+        missing = replace(small, config=config)
+        assert "beta_schedule, dim" in refuse(missing, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("preset", exercise3_train.PRESETS.values())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from ddpm.figures import draw_rows
 from ddpm.pictures import (
     lerp,
     make_grid,
@@ -155,3 +156,35 @@ def test_half_way_lerp_is_weak_and_slerp_is_not():
     torch.testing.assert_close(
         lerp(np.array([0.0, 0.25]), a, b)[1], 0.75 * a[0] + 0.25 * b[0]
     )
+
+
+class OnMps(torch.Tensor):
+    """A tensor as on a device that has no float64."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        result = super().__torch_function__(function, types, args, kwargs)
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return result
+
+
+@pytest.mark.parametrize("blend", [lerp, slerp])
+def test_blends_want_float64_of_the_processor_alone(blend):
+    a, b = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    expected = blend(0.3, a, b)
+    with pytest.raises(TypeError, match="MPS"):
+        a.as_subclass(OnMps).double()
+    for t in (0.3, torch.tensor([0.3]).as_subclass(OnMps)):
+        found = blend(t, a.as_subclass(OnMps), b.as_subclass(OnMps))
+        torch.testing.assert_close(found.as_subclass(torch.Tensor), expected)
+
+
+def test_titles_that_look_like_formulas_are_written_as_they_are(tmp_path):
+    row = [torch.zeros(3, 8, 8)]
+    draw_rows([row], [r"$\frac$"], ["5 $"], tmp_path / "a.png")
+    with pytest.raises(ValueError):
+        draw_rows([row], [r"$\frac$"], ["5 $"], tmp_path / "b.png", math=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

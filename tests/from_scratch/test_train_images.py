@@ -280,8 +280,11 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tiny, monkeypatch):
     train_images.main([*QUICK, "--epochs", "2", "--out", "two", "--resume"])
     assert all(torch.equal(one[name], v) for name, v in weights("two/model.pt").items())
     train_images.main([*QUICK, "--epochs", "1", "--out", "two"])  # a new one
-    kept = weights("two/model_before.pt")
-    assert all(torch.equal(one[name], kept[name]) for name in one)
+    third = weights("two/model.pt")
+    train_images.main([*QUICK, "--epochs", "1", "--out", "two"])  # nor is this lost
+    for path, before in (("model_before.pt", one), ("model_before2.pt", third)):
+        kept = weights(f"two/{path}")
+        assert all(torch.equal(before[name], kept[name]) for name in before)
 
 
 def test_an_interrupted_training_keeps_its_last_epoch(tiny, monkeypatch):

@@ -1,0 +1,60 @@
+"""Which weights may take the place of the embedded ones."""
+
+import math
+
+import pytest
+import torch
+from conftest import TINY, lit
+from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+
+from ddpm.checkpoints import load_diffusion, read_checkpoint
+from ddpm.files import UserError
+from ddpm.sampling import denoise, draw_noise
+from models import embed_weights
+
+
+@pytest.fixture
+def embedded(tmp_path, monkeypatch):
+    """A file in place of the embedded one."""
+    path = tmp_path / "embedded.pt"
+    path.write_text("those before")
+    monkeypatch.setattr(embed_weights, "EMBEDDED_WEIGHTS", path)
+    monkeypatch.setattr(embed_weights, "ROOT", tmp_path)
+    monkeypatch.setattr(embed_weights, "draw", lambda *_: torch.zeros(1, 3, 8, 8))
+    return path
+
+
+def test_a_file_of_the_librarys_trainer_can_be_embedded(embedded, tmp_path):
+    torch.manual_seed(0)
+    unet = Unet(8, dim_mults=(1, 2))
+    diffusion = lit(
+        GaussianDiffusion(
+            unet, image_size=64, objective="pred_v", beta_schedule="cosine"
+        )
+    )
+    state = {f"ema_model.{k}": v for k, v in diffusion.state_dict().items()}
+    torch.save({"step": 5_000, "ema": state, "version": "2.3.4"}, tmp_path / "a.pt")
+    embed_weights.main([str(tmp_path / "a.pt")])
+    assert read_checkpoint(embedded)["step"] == 5_000
+    a, b = (
+        denoise(d, draw_noise([3], 16), 4)
+        for d in (diffusion, load_diffusion(embedded, "cpu"))
+    )
+    torch.testing.assert_close(a, b, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("spoil", ["nan", "large", "no step"])
+def test_others_leave_those_that_are_there(spoil, embedded, tiny, tmp_path):
+    with torch.no_grad():
+        if spoil == "nan":
+            tiny.model.init_conv.weight[0] = math.nan
+        if spoil == "large":  # for 16 bits
+            tiny.model.init_conv.weight[0] = 1e6
+    state = {f"ema_model.{k}": v for k, v in tiny.state_dict().items()}
+    whole = {"ema": state, "config": TINY, "step": 5_000}
+    if spoil == "no step":
+        del whole["step"]
+    torch.save(whole, tmp_path / "a.pt")
+    with pytest.raises(UserError):
+        embed_weights.main([str(tmp_path / "a.pt")])
+    assert embedded.read_text() == "those before"
