@@ -88,6 +88,7 @@ IN_CONFIG = ALLOWED | {  # of its config: what can be trained here
     "families": [()],  # nor names their families
     "guidance": ["two passes"],
     "timesteps": (50, 4000),
+    "image_size": (1, 1024),
 }
 
 
@@ -296,8 +297,11 @@ def optimizer_state(checkpoint, run, path):
             f"{path} is no whole milestone (looking for {error})."
         ) from None
     learnt = [t for k, t in model.items() if k.startswith("model.")]
-    if not all_finite([*learnt, *adam_tensors.values()]):
-        raise UserError(f"{path} is broken: it holds NaN or infinity.")
+    squares = [t for k, t in adam_tensors.items() if not k.endswith(".exp_avg")]
+    if not all_finite([*learnt, *adam_tensors.values()]) or any(
+        (t < 0).any() for t in squares
+    ):
+        raise UserError(f"{path} is broken: it holds what no training leaves, as NaN.")
     return run.optimizer.state_dict() | {"state": adam}  # its rates are the preset's
 
 

@@ -66,7 +66,7 @@ TENSORS = [
 
 def spoilt(tree, rng):
     """A dict of dicts with one part lost, or another thing in its place."""
-    tree = dict(tree)
+    tree = dict(tree) or {"it was": "empty"}
     key = rng.choice(sorted(tree, key=str))
     part, dice = tree[key], rng.random()
     if isinstance(part, dict) and part and dice < 0.9:

@@ -393,6 +393,10 @@ SPOILT = {
         lambda adam: adam.update(exp_avg=adam["exp_avg"].int())
     ),
     "adam is nan": spoil_adam(lambda adam: adam["exp_avg_sq"].fill_(math.nan)),
+    "adam with a square below 0": spoil_adam(
+        lambda adam: adam["exp_avg_sq"].fill_(-1.0)
+    ),
+    "adam at a step below 0": spoil_adam(lambda adam: adam["step"].fill_(-4.0)),
     "adam is a number": lambda state: state["opt"]["state"].update({0: 5}),
     "adam cut": lambda state: state["opt"]["state"].popitem(),
     "no weight": lambda state: state["model"].pop(WEIGHT),
