@@ -15,20 +15,20 @@ import platform
 import numpy as np
 import torch
 import torch.nn.functional as F
-from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
 from checks.student_files import looks
 from ddpm.checkpoints import (
     ENOUGH_STEPS,
+    SCHEDULES,
     find_checkpoint,
     from_checkpoint,
     read_checkpoint,
 )
 from ddpm.command_line import run, script_parser
 from ddpm.dataset import textiles
-from ddpm.network import pick_device
+from ddpm.network import computes_bf16, pick_device
 from ddpm.pictures import to_uint8
 from ddpm.sampling import draw_noise
 from ddpm.steering import draw
@@ -39,11 +39,6 @@ LOST = 0.9  # error of answers that fit nothing; answering the mean has 1
 NEARLY_PERFECT = 0.03  # with less error than this, a file is taken to be right
 CLEARLY = 0.6  # another hypothesis is believed if it leaves less than this of the error
 
-SCHEDULES = {
-    "linear": library.linear_beta_schedule,
-    "cosine": library.cosine_beta_schedule,
-    "sigmoid": library.sigmoid_beta_schedule,
-}
 RIGHT_RANGE = (-1, 1)
 RANGES = {  # that training may have used by mistake, and how that comes about
     (0, 1): "they were not scaled to [-1, 1] (auto_normalize was off)",
@@ -84,7 +79,7 @@ def errors(diffusion, alpha_bar, value_range=RIGHT_RANGE):
 
 def hypotheses(diffusion):
     """{(schedule, range): errors}; the schedule of the file itself is "its own"."""
-    own = diffusion.alphas_cumprod.double().cpu()
+    own = diffusion.alphas_cumprod.cpu().double()
     found = {("its own", RIGHT_RANGE): own}
     for name, betas in SCHEDULES.items():
         alpha_bar = torch.cumprod(1 - betas(len(own)), dim=0)
@@ -249,7 +244,7 @@ def machine(device):
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
-        bf16 = "has" if torch.cuda.is_bf16_supported(False) else "does not have"
+        bf16 = "has" if computes_bf16(device) else "does not have"
         name = torch.cuda.get_device_name(device)
         print(f"Device: {name}, CUDA capability {major}.{minor}, {bf16} bf16")
     else:

@@ -136,7 +136,10 @@ def load_folder(folder, size=64):
             if not kind.startswith(("text/", "application/json")):
                 skipped.append((path, _why(error)))
     if not images:
-        broken = f" ({len(skipped)} could not be read)" if skipped else ""
+        broken = ""
+        if skipped:
+            path, reason = skipped[0]
+            broken = f" ({len(skipped)} could not be read; {path}: {reason})"
         raise UserError(
             f"No readable picture in {folder}{broken}. Put JPEG, PNG or other picture "
             "files into it, in subfolders if you like."

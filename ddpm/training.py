@@ -401,7 +401,7 @@ def move_aside(results):
 # --- From start to end ------------------------------------------------------
 
 
-GO_ON = "The same command, without --start and --fresh, goes on from"
+GO_ON = "same command, without --start and --fresh, goes on from"
 
 
 @contextmanager
@@ -478,7 +478,7 @@ def watch(run, steps, accelerator, preset, total, results):
                 if not math.isfinite(mean):
                     raise UserError(
                         f"The loss is {mean} at step {run.step:,}: training has "
-                        f"diverged. Lower the {preset.knob('learning_rate')}. {GO_ON} "
+                        f"diverged. Lower the {preset.knob('learning_rate')}; the {GO_ON} "
                         "the last milestone."
                     )
                 run.losses.append((run.step, mean))
@@ -487,7 +487,7 @@ def watch(run, steps, accelerator, preset, total, results):
                     save_milestone(run, preset, results, due)
             if stopping and run.step < total:
                 raise UserError(
-                    f"Stopped and saved at step {run.step:,} of {total:,}. {GO_ON} "
+                    f"Stopped and saved at step {run.step:,} of {total:,}. The {GO_ON} "
                     "there."
                 )
 
@@ -547,7 +547,7 @@ def explained_memory(preset):
     except torch.OutOfMemoryError:
         raise UserError(
             f"Out of memory with {preset.batch_size} pictures a step. Set "
-            f"{preset.knob('batch_size')} to {max(1, preset.batch_size // 2)}; {GO_ON} "
+            f"{preset.knob('batch_size')} to {max(1, preset.batch_size // 2)}; the {GO_ON} "
             "the last milestone."
         ) from None
 

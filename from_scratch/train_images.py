@@ -93,18 +93,29 @@ def parse_args(argv):
     return args
 
 
+def answers(name):
+    """Whether a device is here, and computes."""
+    try:
+        return torch.ones(1, device=torch.device(name)).add(1).item() == 2
+    except (RuntimeError, AssertionError, NotImplementedError):
+        return False
+
+
 def best_device():
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """The first that answers; says so if a GPU is here that does not."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for name in (name for name, is_here in here.items() if is_here):
+        if answers(name):
+            return name
+        print(f"{name} is here, but does not compute: left out.")
+    return "cpu"
 
 
 def device(parser, name):
-    """The torch.device of a name, if it is there and answers."""
-    try:
-        return torch.zeros(1, device=torch.device(name)).device
-    except (RuntimeError, AssertionError, NotImplementedError):
+    """The torch.device of a name, if it answers."""
+    if not answers(name):
         parser.error(f"argument --device: there is no {name} here; try cpu")
+    return torch.device(name)
 
 
 # --- The run ----------------------------------------------------------------
