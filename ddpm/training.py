@@ -478,8 +478,8 @@ def watch(run, steps, accelerator, preset, total, results):
                 if not math.isfinite(mean):
                     raise UserError(
                         f"The loss is {mean} at step {run.step:,}: training has "
-                        f"diverged. Lower the {preset.knob('learning_rate')}; the {GO_ON} "
-                        "the last milestone."
+                        f"diverged. Lower the {preset.knob('learning_rate')}; the "
+                        f"{GO_ON} the last milestone."
                     )
                 run.losses.append((run.step, mean))
                 loss_sum, count = torch.zeros_like(loss_sum), 0
@@ -547,8 +547,8 @@ def explained_memory(preset):
     except torch.OutOfMemoryError:
         raise UserError(
             f"Out of memory with {preset.batch_size} pictures a step. Set "
-            f"{preset.knob('batch_size')} to {max(1, preset.batch_size // 2)}; the {GO_ON} "
-            "the last milestone."
+            f"{preset.knob('batch_size')} to {max(1, preset.batch_size // 2)}; the "
+            f"{GO_ON} the last milestone."
         ) from None
 
 
