@@ -325,7 +325,7 @@ def from_checkpoint(checkpoint, path="the checkpoint", size=None):
 def _told_by_version(checkpoint):
     """What else to say of a file that does not load: is it of an older library?"""
     version = checkpoint.get("version")
-    if not isinstance(version, str) or version.startswith("2."):
+    if not re.fullmatch(r"[01]\.[\d.]+", str(version)):
         return ""
     return (
         f" It was saved by version {version} of denoising-diffusion-pytorch: draw with "
@@ -383,6 +383,11 @@ def _take_schedule(diffusion, state, path):
             f"The schedule in {path} is none of the library's, and too coarse to draw "
             "with: alpha-bar has to fall from below 1 to 0 or above, in 32 bits. Save "
             "it again in full precision."
+        )
+    if stored[-1] == 0 and diffusion.objective == "pred_noise":
+        raise UserError(
+            f"The schedule in {path} ends in pure noise, where a network that predicts "
+            "the noise knows nothing of the picture. Train one that predicts v."
         )
     buffers = {k: v for k, v in state.items() if not k.startswith("model.")}
     diffusion.load_state_dict(buffers, strict=False)

@@ -9,9 +9,7 @@ import json
 import mimetypes
 import multiprocessing
 import os
-import shutil
 import stat
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from ddpm import textiles
-from ddpm.files import ROOT, UserError, replacing
+from ddpm.files import ROOT, UserError, replacing, scratch
 
 DATA = ROOT / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
@@ -44,16 +42,15 @@ def draw_textiles(count=COUNT, data=DATA):
     what lies there is not what was drawn.
     """
     folder = Path(data) / f"textiles_{stamp(textiles)}_{count}"
-    partial = folder.with_name(f".{folder.name}.part{uuid.uuid4().hex[:8]}")
     try:
         if not folder.is_dir():
-            partial.mkdir(parents=True)
-            _draw_into(partial, count)
-            try:
-                partial.rename(folder)
-            except OSError:  # if nobody else has made it meanwhile
-                if not folder.is_dir():
-                    raise
+            with scratch(folder.parent) as partial:
+                _draw_into(partial, count)
+                try:
+                    partial.rename(folder)
+                except OSError:  # if nobody else has made it meanwhile
+                    if not folder.is_dir():
+                        raise
         if not _as_drawn(folder):
             raise UserError(
                 f"{folder} is not as it was drawn: a file was changed, added or lost. "
@@ -62,8 +59,6 @@ def draw_textiles(count=COUNT, data=DATA):
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"Cannot draw {folder}: {reason}. Make room.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

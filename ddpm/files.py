@@ -15,35 +15,45 @@ class UserError(SystemExit):
 
 
 @contextmanager
+def scratch(parent):
+    """Yield a new folder of one's own in `parent`, to move from what is complete.
+
+    It is removed at the end; so are those that killed programs left an hour ago.
+    """
+    folder = parent / f".part-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for left in parent.glob(".part-*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > 3600:
+                    shutil.rmtree(left)
+
+
+@contextmanager
 def replacing(path):
     """Yield a temporary path; at the end the file there takes the place of `path`.
 
     Whoever is interrupted meanwhile, by a power cut too, finds the old file, or none,
-    never half of one. Each writer has a folder of its own for it, where it has the name
-    it will have, which torch.save writes into it. What one that was killed has left is
-    removed an hour later.
+    never half of one. The temporary file has the name it will have, for torch.save
+    writes that into it.
     """
     path = Path(path)
-    folder = path.parent / f".part-{uuid.uuid4().hex[:8]}"
-    temporary = folder / path.name
     try:
-        folder.mkdir(parents=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        with scratch(path.parent) as folder:
+            temporary = folder / path.name
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save raises the latter
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise UserError(
             f"Cannot write {path}: {reason}. Make room or give another folder."
         ) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for left in path.parent.glob(".part-*"):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > 3600:
-                    shutil.rmtree(left)
 
 
 def sync_folder(path):

@@ -205,6 +205,7 @@ def test_config_changes_what_it_names(tmp_path, tiny_file, monkeypatch):
         ("NUM_FRAMES", 20.5),
         ("FPS", 60),
         ("SEED_B", "x"),
+        ("FAMILY_B", ["kuba"]),
         ("OUTPUT_SIZE", 0),
     ],
 )

@@ -345,6 +345,11 @@ def test_goal_5_repeats_one_cloth_without_a_jump(go, model, monkeypatch):
         ("NUM_FRAMES", 1, "NUM_FRAMES: 1 is not"),
         ("FPS", 60, "FPS: 60 is not"),
         ("REPEAT_CM", 0.5, "REPEAT_CM: 0.5 is not"),
+        ("POSTER", "large", "POSTER: 'large' is not"),
+        ("DPI", 0, "DPI: 0 is not"),
+        ("DRAWN_AS", "kuba", "DRAWN_AS: 'kuba' is not a list"),
+        ("DRAWN_AS", [5], "DRAWN_AS: 5 is no text"),
+        ("FAMILY", None, "FAMILY: None is no text"),
     ],
 )
 def test_impossible_config_is_refused_by_name(

@@ -44,7 +44,7 @@ def test_names_are_blended_where_each_seed_has_its_own(torus):
         torch.testing.assert_close(frame, alone, atol=1e-4, rtol=0)
 
 
-def test_the_morph_command(tiny_file, tmp_path, monkeypatch):
+def test_the_morph_command(tiny_file, tmp_path, monkeypatch, capsys):
     def render(folder):
         flags = f"--checkpoint {tiny_file} --device cpu --steps 2 --out {folder}"
         generate_ddpm_morph.main(flags.split())
@@ -68,10 +68,11 @@ def test_the_morph_command(tiny_file, tmp_path, monkeypatch):
     assert (
         np.abs(others[5] - frames[5]).mean() > 3 * np.abs(others[0] - frames[0]).mean()
     )
-    monkeypatch.setattr(generate_ddpm_morph, "FPS", 60)
-    with pytest.raises(SystemExit) as caught:
-        render("fast")
-    assert caught.value.code == 2
+    for name, value in (("FPS", 60), ("LOOKS", 1), ("KEYFRAME_SEEDS", (13))):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+            patch.setattr(generate_ddpm_morph, name, value)
+            render("refused")
+        assert caught.value.code == 2 and f"{name}: {value}" in capsys.readouterr().err
 
 
 def test_students_import_from_here_what_it_is_made_of():

@@ -262,6 +262,9 @@ def test_a_schedule_of_its_own_is_kept_and_refused_if_too_coarse(tmp_path, tiny)
     for sampler in ("dpmpp", "ddim", "ddpm"):
         pictures = denoise(again, draw_noise([3], 16), 20, sampler)
         assert pictures.isfinite().all() and pictures.std() > 0.01
+    save_weights(tiny, TINY | {"objective": "pred_noise"}, 5_000, tmp_path / "zero.pt")
+    with pytest.raises(UserError, match=r"ends in pure noise.* predicts v"):
+        load_diffusion(tmp_path / "zero.pt", "cpu")
     state = {k: v.half() for k, v in tiny.state_dict().items()}
     torch.save({"model": state, "config": TINY}, tmp_path / "coarse.pt")
     with pytest.raises(
