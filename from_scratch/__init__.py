@@ -36,3 +36,5 @@ What draws the pages, each with python -m from_scratch.pages.NAME:
     pages.draw_image_figures  the figures of part 2
     pages.student_notebooks   the notebooks with lines left blank
 """
+
+import ddpm  # noqa: F401  (first: Ctrl-C ends with a sentence while torch is imported)

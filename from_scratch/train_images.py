@@ -15,7 +15,6 @@ on to --epochs, or only draws, if it has had so many. Predict, change a flag, co
 import argparse
 import itertools
 import time
-from ddpm.running import run
 from functools import partial
 from pathlib import Path
 
@@ -200,4 +199,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    run(main)
+    command_line.run(main)

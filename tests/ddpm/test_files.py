@@ -33,7 +33,7 @@ def test_what_a_killed_writer_left_is_removed_an_hour_later(tmp_path):
     for name, age in ((".part-old", 4000), (".part-new", 10)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model-1.pt").write_text("half")
-        os.utime(tmp_path / name, 2 * [time.time() - age])
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
     with replacing(tmp_path / "a") as temporary:
         temporary.touch()
     assert {path.name for path in tmp_path.iterdir()} == {".part-new", "a"}

@@ -1,10 +1,10 @@
 """How scripts end, each in a process of its own: never in a traceback."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -66,15 +66,16 @@ def test_ctrl_c_during_the_imports_is_a_sentence():
     assert python(code, **heard) == (1, "", "\nStopped.\n")
 
 
-@pytest.mark.parametrize(
-    "script",
-    [*sorted(ROOT.glob("*.py")), ROOT / "from_scratch" / "train_images.py"],
-    ids=lambda path: path.name,
-)
+@pytest.mark.parametrize("script", sorted(ROOT.glob("*.py")), ids=lambda p: p.name)
 def test_scripts_import_ours_before_what_takes_seconds(script):
-    lines = Path(script).read_text().splitlines()
-    imports = [line for line in lines if line.startswith(("import ", "from "))]
-    standard = ("import time", "import argparse", "import itertools", "import math")
-    assert next(line for line in imports if line not in standard).startswith(
-        "from ddpm.running"
-    )
+    lines = script.read_text().splitlines()
+    imports = [line.split()[1] for line in lines if re.match("import |from ", line)]
+    others = [
+        name for name in imports if name.split(".")[0] not in sys.stdlib_module_names
+    ]
+    assert others[0] == "ddpm.running"
+
+
+def test_so_do_those_from_scratch():
+    code = "import from_scratch, sys; sys.exit(0 if 'ddpm' in sys.modules else 1)"
+    assert python(code)[0] == 0
