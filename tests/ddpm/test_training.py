@@ -373,20 +373,11 @@ def spoil_adam(change):
 WEIGHT = "model.init_conv.weight"
 SPOILT = {
     **{f"no {name}": without(name) for name in ("opt", "step", "model")},
-    **{
-        f"step {v!r}": given("step", v)
-        for v in ("4", 4.0, -4, 0, True, None, [4], math.nan)
-    },
+    **{f"step {v!r}": given("step", v) for v in ("4", 4.0, 0, None, math.nan)},
     "step tensor": given("step", torch.tensor(4)),
-    **{
-        f"losses {v!r}": given("losses", v)
-        for v in (5, None, "x", [1], [(2, "y")], {}, [(2,)])
-    },
-    **{
-        f"opt {v!r}": given("opt", v)
-        for v in (5, {}, [], None, {"state": 3}, {"state": {}})
-    },
-    **{f"model {v!r}": given("model", v) for v in (5, {}, [], None, torch.zeros(3))},
+    **{f"losses {v!r}": given("losses", v) for v in (5, None, [1], [(2, "y")])},
+    **{f"opt {v!r}": given("opt", v) for v in (5, {}, {"state": 3}, {"state": {}})},
+    **{f"model {v!r}": given("model", v) for v in (5, {}, None)},
     "adam without a moment": spoil_adam(lambda adam: adam.pop("exp_avg")),
     "adam of another shape": spoil_adam(given("exp_avg", torch.zeros(3))),
     "adam in whole numbers": spoil_adam(
