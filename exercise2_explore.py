@@ -124,7 +124,7 @@ def show_forward_process(_, args):
     ]
     row, labels = [(x_t + 1) / 2 for x_t in mixed], ["noisy\npicture"]
     name = "forward_diffusion_demo.png"
-    draw_rows([row], titles, labels, args.out / name, math=True)
+    draw_rows([row], titles, labels, args.out / name)
     return [name]
 
 

@@ -1,15 +1,24 @@
 """Figures of the exercises: rows of pictures, with titles and labels."""
 
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 
 from ddpm.files import replacing
 from ddpm.pictures import to_uint8
 
 
-def draw_rows(rows, titles, labels, path, math=False):
+def is_formula(text):
+    """Whether matplotlib can set what stands between two $, which names may hold."""
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def draw_rows(rows, titles, labels, path):
     """Write rows of pictures (3, H, W) in [0, 1], a title above each column, a label a
-    row. A row may be shorter than the others. math: whether a $ in a title begins a
-    formula. Raises UserError if it cannot be written.
+    row. A row may be shorter than the others. Raises UserError if it cannot be written.
     """
     height, width = len(rows), len(titles)
     size = (1.25 * width + 0.7, 1.25 * height + 0.6)
@@ -19,9 +28,9 @@ def draw_rows(rows, titles, labels, path, math=False):
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
     for panel, title in zip(axes[0], titles, strict=True):
-        panel.set_title(title, fontsize=12, parse_math=math)
+        panel.set_title(title, fontsize=12, parse_math=is_formula(title))
     for panels, row, label in zip(axes, rows, labels, strict=True):
-        panels[0].set_ylabel(label, fontsize=12, parse_math=False)
+        panels[0].set_ylabel(label, fontsize=12, parse_math=is_formula(label))
         for panel, image in zip(panels, row, strict=False):
             panel.imshow(to_uint8(image), interpolation="nearest")
     with replacing(path) as temporary:
