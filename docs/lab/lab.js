@@ -42,16 +42,16 @@
 
   function onSpiral(u, [a, b]) {
     const along = Math.sqrt(0.05 + 0.95 * u); // as many points on each piece of its length
-    const [x, y] = around(2.2 * along, 1.75 * along);
+    const [x, y] = around(1.95 * along, 1.75 * along);
     return [x + 0.06 * a, y + 0.06 * b];
   }
 
   function onEight(u, [a, b]) {
-    const [x, y] = around(1.85, Math.floor(8 * u) / 8);
-    return [x + 0.14 * a, y + 0.14 * b];
+    const [x, y] = around(1.4, Math.floor(8 * u) / 8);
+    return [x + 0.12 * a, y + 0.12 * b];
   }
 
-  // All have, nearly, the variance of the noise; five points lie on five points.
+  // All but the five points have the variance of the noise, or nearly.
   const PRESETS = {
     "Two moons": () => cloud(1000, onMoons),
     Ring: () => cloud(1000, (u, [a]) => around(1.4 + 0.07 * a, u)),
@@ -104,14 +104,14 @@
     </div>
     <div class="lab-below">
       <figure><canvas data-part="loss" role="img"></canvas>
-        <figcaption>Loss: <span class="lab-diffusion">of the noise, diffusion</span>;
-        <span class="lab-flow">of the velocity, flow</span></figcaption></figure>
+        <figcaption>Loss of <span class="lab-diffusion">diffusion</span> and
+        of <span class="lab-flow">flow matching</span></figcaption></figure>
       <div class="lab-knobs">
         ${slider("T", "Timesteps T", T_CHOICES, 1000)}
-        ${slider("width", "Width", WIDTH_CHOICES, 32)}
-        ${slider("steps", "Sampling steps", STEPS_CHOICES, 20)}
         ${choice("schedule", "Schedule", { linear: "Linear", cosine: "Cosine" })}
-        ${choice("sampler", "Sampler of diffusion", { ddim: "DDIM", ddpm: "DDPM" })}
+        ${slider("width", "Width", WIDTH_CHOICES, 32)}
+        ${choice("sampler", "Sampler", { ddim: "DDIM", ddpm: "DDPM" })}
+        ${slider("steps", "Sampling steps", STEPS_CHOICES, 20)}
       </div>
     </div>
     <div class="lab-buttons">
@@ -224,7 +224,7 @@
     const [far, noise] = [seen.distance[name], seen.distance.noise];
     const [first, second] = [
       `${MODELS[name]}: ${states.length === seen.walks[name].length ? "samples" : time + left}`,
-      `distance to the data ${far.toFixed(2)}, of noise ${noise.toFixed(2)}`,
+      `distance ${far.toFixed(2)} (noise ${noise.toFixed(2)})`,
     ];
     ui[`${name}Caption`].innerHTML = `<b>${first}</b><br>${second}`;
     ui[name].setAttribute("aria-label", `${first}; ${second}`);

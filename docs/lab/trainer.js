@@ -19,7 +19,7 @@ function labTrainer(mlp, process, post) {
   const RATE = 3e-3;
   const MOST = 0.99; // decay of the moving average of weights
   const SAMPLES = 600;
-  const SLICE = 30; // ms of learning between two looks at the messages
+  const SLICE = 50; // ms of learning between two looks at the messages
   const SHARE = 4; // of the time, one part in so many goes into samples
 
   const GRID = process.grid();
