@@ -13,7 +13,7 @@
     how       {sampler, steps} of sampling
     go        how many steps to learn from now on; 0 pauses
 
-    A report is {epoch, step, left, losses} and, now and then, {walks, distance}. */
+    A report is {epoch, step, left, losses}, with {walks, distance} where there are data. */
 function labTrainer(mlp, process, post) {
   const BATCH = 128;
   const RATE = 3e-3;
@@ -92,15 +92,13 @@ function labTrainer(mlp, process, post) {
     timer = null;
     const start = performance.now();
     while (left > 0 && performance.now() < start + SLICE) learn();
-    const losses = Object.values(models).map(({ loss }) => loss);
-    const report = { epoch, step, left, losses };
     const now = performance.now();
     if (stale || now > due || left === 0) {
-      if (points.length) Object.assign(report, look());
+      const losses = Object.values(models).map(({ loss }) => loss);
+      post({ epoch, step, left, losses, ...(points.length ? look() : {}) });
       due = now + SHARE * (performance.now() - now);
       stale = false;
     }
-    post(report);
     if (left > 0) wait();
   }
 
