@@ -333,7 +333,7 @@
       worker.onmessage = ({ data }) => w.report(data);
       worker.onerror = () => {
         w.send = inPage(); // refused late: all over again
-        w.send({ settings: settings(w), points: data(w), how: how(w), go: 0 });
+        reset(w);
       };
       w.root.dataset.where = "worker";
       return (message) => worker.postMessage(message);
@@ -348,7 +348,8 @@
   function reset(w) {
     Object.assign(w, { curve: [], step: 0, left: 0 });
     w.epoch += 1;
-    w.send({ settings: settings(w), points: data(w), how: how(w), go: 0, epoch: w.epoch });
+    const { epoch } = w;
+    w.send({ settings: settings(w), points: data(w), how: how(w), go: 0, epoch });
     showButtons(w);
     showLoss(w);
   }

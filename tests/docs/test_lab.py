@@ -225,8 +225,9 @@ def test_steps_are_those_of_python(calculator, name):
     for t, s in ((49, 37), (20, 19), (3, -1)):
         x_0 = diffusion.predict_x_0(schedule, x, t, eps).clamp(-1.5, 1.5)
         expected = diffusion.SAMPLERS[name](schedule, x_0, x, t, s, z)
-        rows = [[*row, t, s, zi] for row, zi in zip(zip(x, eps), z)]
-        rows = [[float(v) for v in row[:2]] + [t, s, float(row[4])] for row in rows]
+        rows = [
+            [xi, e, t, s, zi] for xi, e, zi in torch.stack([x, eps, z], dim=1).tolist()
+        ]
         found = calculator.evaluate(STEP, [schedule.beta.tolist(), name, 1.5, rows])
         torch.testing.assert_close(torch.tensor(found).double(), expected)
 
@@ -289,10 +290,19 @@ def learn(page, steps):
 
 def distances(page):
     """Of diffusion, flow and noise from the data, as the panels say them."""
-    captions = [page.locator(f"[data-part={name}Caption]") for name in ("diffusion", "flow")]
-    found = [re.search(r"distance (.*) \(noise (.*)\)", c.inner_text()) for c in captions]
+    captions = [
+        page.locator(f"[data-part={name}Caption]") for name in ("diffusion", "flow")
+    ]
+    found = [
+        re.search(r"distance (.*) \(noise (.*)\)", c.inner_text()) for c in captions
+    ]
     assert found[0][2] == found[1][2]
     return float(found[0][1]), float(found[1][1]), float(found[0][2])
+
+
+def ink(canvas):
+    """Grey levels (H, W) of what is seen of a canvas."""
+    return iio.imread(canvas.screenshot())[..., :3].mean(axis=2)
 
 
 def test_it_learns_two_moons_in_a_worker(visit):
@@ -332,8 +342,9 @@ def test_it_learns_two_moons_in_a_worker(visit):
 
 def test_points_are_drawn_by_mouse_and_by_keyboard(visit):
     page = visit()
-    canvas, caption = page.locator("[data-part=data]"), page.locator(
-        "[data-part=dataCaption]"
+    canvas, caption = (
+        page.locator("[data-part=data]"),
+        page.locator("[data-part=dataCaption]"),
     )
     page.get_by_role("button", name="Nothing").press("Enter")
     assert "0 points" in caption.inner_text()
@@ -351,24 +362,19 @@ def test_points_are_drawn_by_mouse_and_by_keyboard(visit):
         page.keyboard.press(key)
     assert "18 points" in caption.inner_text()
     # Up left there is ink, down left there is none.
-    pixels = iio.imread(canvas.screenshot())[..., :3].mean(axis=2)
+    pixels = ink(canvas)
     middle = len(pixels) // 2
-    assert pixels[5:middle, 5:middle].std() > 1 > pixels[middle:-5, 5 : middle - 9].std()
+    assert (
+        pixels[5:middle, 5:middle].std() > 1 > pixels[middle:-5, 5 : middle - 9].std()
+    )
     for name in ("Ring", "Spiral", "Eight Gaussians", "Two moons"):
         page.get_by_role("button", name=name).click()
         assert "1,000 points" in caption.inner_text()
+        # Nearly centred and of variance 1, as the page's data: by the ink.
+        places = np.argwhere(ink(canvas) < 128) / len(ink(canvas)) * 5.8 - 2.9
+        assert np.abs(places.mean(axis=0)).max() < 0.4
+        assert places.var(axis=0).mean() == pytest.approx(1, abs=0.15)
     learn(page, 1)
-
-
-def test_presets_have_the_variance_of_the_noise(visit):
-    page = visit("window.labPresets = true")
-    for name in ("Two moons", "Ring", "Spiral", "Eight Gaussians"):
-        page.get_by_role("button", name=name).click()
-        sync_api.expect(page.get_by_role("status")).to_contain_text(name)
-        distances(page)
-
-
-SETTINGS = "T = 5, cosine schedule, 8 units wide."
 
 
 def test_settings_begin_anew_and_sampling_does_not(visit):
@@ -387,7 +393,10 @@ def test_settings_begin_anew_and_sampling_does_not(visit):
     page.get_by_role("slider", name="Width").press("Home")
     page.get_by_role("slider", name="Width").press("ArrowRight")
     main_button(page, "Train").click()
-    assert SETTINGS in page.get_by_role("status").inner_text()
+    assert (
+        "T = 5, cosine schedule, 8 units wide"
+        in page.get_by_role("status").inner_text()
+    )
 
 
 REFUSED = "window.Worker = class { constructor() { throw new Error('refused'); } };"
@@ -396,7 +405,7 @@ REFUSED_LATE = """window.Worker = class {
 };"""
 
 
-@pytest.mark.parametrize("how", [REFUSED, REFUSED_LATE])
+@pytest.mark.parametrize("how", [REFUSED, REFUSED_LATE], ids=["at once", "late"])
 def test_without_workers_it_learns_in_the_page(visit, how):
     page = visit(how)
     page.wait_for_selector(".lab[data-where=page]")
