@@ -23,13 +23,12 @@ html_theme = "pydata_sphinx_theme"
 html_css_files = ["lesson.css", "live.css", "lab.css"]
 # The live model. What it loads at the press of its button lies in _static/live.
 LIVE = ["diffusion.js", "engine.js", "live.js"]
+html_static_path = ["_static", "live/live.css", *(f"live/{name}" for name in LIVE)]
+SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js")
 # The laboratory of the companion track, which learns in the page.
 LAB = ["mlp.js", "process.js", "trainer.js", "lab.js"]
-html_static_path = ["_static"]
-html_static_path += [f"live/{name}" for name in ("live.css", *LIVE)]
-html_static_path += [f"lab/{name}" for name in ("lab.css", *LAB)]
-SCRIPTS = ("live/manifest.js", *LIVE, *LAB, "films.js", "quiz.js")
-html_js_files = [(name, {"defer": ""}) for name in SCRIPTS]
+html_static_path += ["lab/lab.css", *(f"lab/{name}" for name in LAB)]
+html_js_files = [(name, {"defer": ""}) for name in (*SCRIPTS, *LAB)]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html
 # What the page offers for download lies beside it.

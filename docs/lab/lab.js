@@ -57,8 +57,8 @@
     Ring: () => cloud(1000, (u, [a]) => around(1.4 + 0.07 * a, u)),
     Spiral: () => cloud(1000, onSpiral),
     "Eight Gaussians": () => cloud(1000, onEight),
-    "Five points": () => cloud(5, (u) => around(0.9 + 0.9 * u, 3.3 * u)),
-    Nothing: () => [],
+    "Five points": () => [-1.5, -0.8, -0.9, 1.3, 0.2, -0.2, 1.2, 1.1, 1.5, -1.2],
+    Clear: () => [],
   };
 
   // --- What is seen --------------------------------------------------------------
@@ -143,7 +143,9 @@
     return { context, pixel: 1 / unit };
   }
 
-  function drawPoints(context, points, radius) {
+  /** Few points are larger. */
+  function drawPoints(context, points, pixel) {
+    const radius = pixel * Math.max(1.1, Math.min(4, 30 / Math.sqrt(points.length / 2)));
     context.beginPath();
     for (let i = 0; i < points.length; i += 2) {
       context.rect(points[i] - radius, points[i + 1] - radius, 2 * radius, 2 * radius);
@@ -182,7 +184,7 @@
     const { ui, points, brush } = w;
     const { context, pixel } = onPlane(ui.data);
     context.fillStyle = colour(w, "data");
-    drawPoints(context, points, 1.1 * pixel);
+    drawPoints(context, points, pixel);
     if (brush) {
       context.lineWidth = 2 * pixel;
       context.strokeStyle = colour(w, "ink");
@@ -218,16 +220,15 @@
     context.strokeStyle = colour(w, "ink");
     if (ui.paths.checked) drawPaths(context, states);
     context.fillStyle = colour(w, name);
-    drawPoints(context, x, 1.1 * pixel);
-    const time = factor === undefined ? `t = ${t.toFixed(2)}` : `t = ${t}`;
-    const left = factor === undefined ? "" : `, ᾱ = ${factor.toPrecision(2)}`;
-    const [far, noise] = [seen.distance[name], seen.distance.noise];
-    const [first, second] = [
-      `${MODELS[name]}: ${states.length === seen.walks[name].length ? "samples" : time + left}`,
-      `distance ${far.toFixed(2)} (noise ${noise.toFixed(2)})`,
-    ];
-    ui[`${name}Caption`].innerHTML = `<b>${first}</b><br>${second}`;
-    ui[name].setAttribute("aria-label", `${first}; ${second}`);
+    drawPoints(context, x, pixel);
+    const time =
+      name === "flow" ? `t = ${t.toFixed(2)}` : `t = ${t}, ᾱ = ${factor.toPrecision(2)}`;
+    const ended = states.length === seen.walks[name].length;
+    const where = `${MODELS[name]}: ${ended ? "samples" : time}`;
+    const { [name]: far, noise } = seen.distance;
+    const distance = `distance ${far.toFixed(2)} (noise ${noise.toFixed(2)})`;
+    ui[`${name}Caption`].innerHTML = `<b>${where}</b><br>${distance}`;
+    ui[name].setAttribute("aria-label", `${where}; ${distance}`);
   }
 
   /** Both curves over the steps; 1 and 2 is what a network that answers 0 gets. */
@@ -387,14 +388,20 @@
     showButtons(w);
   }
 
-  /** Six points near a place, as from a spray can. */
-  function spray(w, [x, y]) {
+  /** Points along the way from one place to another, as from a spray can. */
+  function spray(w, [x, y], [toX, toY] = [x, y]) {
+    const puffs = Math.ceil(Math.hypot(toX - x, toY - y) / 0.15) || 1; // 6 points each
     const room = MOST_POINTS - w.points.length / 2;
     if (room <= 0) {
-      return say(w, `No more than ${MOST_POINTS.toLocaleString("en")} points: press Nothing.`);
+      return say(w, `No more than ${MOST_POINTS.toLocaleString("en")} points: press Clear.`);
     }
-    const added = process.normals(2 * Math.min(6, room), Math.random);
-    changeData(w, [...w.points, ...added.map((z, i) => (i % 2 ? y : x) + 0.07 * z)]);
+    const points = [...w.points];
+    for (let i = 1; i <= Math.min(6 * puffs, room); i++) {
+      const part = Math.ceil(i / 6) / puffs;
+      const [a, b] = process.normals(2, Math.random);
+      points.push(x + part * (toX - x) + 0.07 * a, y + part * (toY - y) + 0.07 * b);
+    }
+    changeData(w, points);
   }
 
   function place(event) {
@@ -463,7 +470,7 @@
     panels.forEach((panel, i) => {
       const left = gap + i * (side + gap);
       context.drawImage(panel, left, gap, side, side);
-      const lines = ui[`${panel.dataset.part}Caption`].innerText.split("\n");
+      const lines = ui[`${panel.dataset.part}Caption`].innerText.split(/\n| Draw/, 2);
       lines.forEach((line, j) => context.fillText(line, left, side + 46 + 22 * j));
     });
     const { T, schedule, width } = settings(w);
@@ -514,13 +521,17 @@
     });
     ui.png.addEventListener("click", () => save(w));
     ui.play.addEventListener("click", () => play(w));
+    let last = null; // where the pointer was, while it draws
     ui.data.addEventListener("pointerdown", (event) => {
       ui.data.setPointerCapture(event.pointerId);
-      spray(w, place(event));
+      last = place(event);
+      spray(w, last);
     });
     ui.data.addEventListener("pointermove", (event) => {
-      if (ui.data.hasPointerCapture(event.pointerId)) spray(w, place(event));
+      if (!last) return;
+      spray(w, last, (last = place(event)));
     });
+    ui.data.addEventListener("lostpointercapture", () => (last = null));
     ui.data.addEventListener("keydown", (event) => moveBrush(w, event));
     ui.data.addEventListener("focus", () => {
       w.brush = ui.data.matches(":focus-visible") ? (w.brush ?? [0, 0]) : null;

@@ -1,7 +1,7 @@
 /* Noise put in, noise taken out: from_scratch/noise_schedule.py and diffusion.py once
    more, and flow matching beside them. Names and results are those of Python.
 
-   A process is {T, signal, noise, target, ...}, functions of single numbers: what happens
+   A process is {signal, noise, target, step, ...}, functions of single numbers: what happens
    to one coordinate of one point. x_t = signal(t) x_0 + noise(t) eps in both; they differ
    in what the network is asked for, and in how its answer makes a step. */
 
@@ -56,7 +56,6 @@ function labProcess() {
     const alphaBar = alphaBarOf(beta);
     const at = (t) => (t < 0 ? 1 : alphaBar[t]);
     return {
-      T,
       alphaBar: at,
       signal: (t) => Math.sqrt(at(t)),
       noise: (t) => Math.sqrt(1 - at(t)),
@@ -190,10 +189,8 @@ function labProcess() {
     normals,
     linearBeta,
     cosineBeta,
-    alphaBarOf,
     diffusion,
     flow,
-    mix,
     lossAndGradient,
     walk,
     grid,

@@ -202,7 +202,13 @@ def test_first_weights_have_the_spread_of_torch(calculator):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_and_walks_are_those_of_python(calculator, name, T):
     schedule = NoiseSchedule(SCHEDULES[name](T))
-    found = calculator.evaluate(f"T => P.alphaBarOf(P.{name}Beta(T))", T)
+    found = calculator.evaluate(
+        f"""T => {{
+        const {{ alphaBar }} = P.diffusion(P.{name}Beta(T));
+        return Array.from({{ length: T }}, (_, t) => alphaBar(t));
+    }}""",
+        T,
+    )
     torch.testing.assert_close(torch.tensor(found).double(), schedule.alpha_bar)
     for steps in (1, 2, 3, 5, 10, 20, 50):
         if steps <= T:
@@ -346,21 +352,24 @@ def test_points_are_drawn_by_mouse_and_by_keyboard(visit):
         page.locator("[data-part=data]"),
         page.locator("[data-part=dataCaption]"),
     )
-    page.get_by_role("button", name="Nothing").press("Enter")
+    page.get_by_role("button", name="Clear").press("Enter")
     assert "0 points" in caption.inner_text()
     assert page.locator("[data-part=main]").is_disabled()
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
     page.mouse.down()
     assert "6 points" in caption.inner_text()
+    # 0.2 of 5.8 units to the right: eight times 6 points on the way.
+    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.25 * box["height"])
+    assert "54 points" in caption.inner_text()
     page.mouse.up()
     page.mouse.move(box["x"], box["y"])  # no button pressed: nothing is drawn
-    assert "6 points" in caption.inner_text()
+    assert "54 points" in caption.inner_text()
     page.keyboard.press("Tab")  # from the canvas on, and back
     page.keyboard.press("Shift+Tab")
     for key in ("ArrowRight", "Space", "Shift+ArrowUp"):
         page.keyboard.press(key)
-    assert "18 points" in caption.inner_text()
+    assert "66 points" in caption.inner_text()
     # Up left there is ink, down left there is none.
     pixels = ink(canvas)
     middle = len(pixels) // 2
@@ -410,3 +419,23 @@ def test_without_workers_it_learns_in_the_page(visit, how):
     page = visit(how)
     page.wait_for_selector(".lab[data-where=page]")
     learn(page, 5)
+
+
+def test_it_learns_in_firefox(address, tmp_path):
+    bidi = pytest.importorskip("firefox", reason="pip install websockets")
+    if not bidi.BROWSER:
+        pytest.skip("no Firefox here: apt-get install firefox-esr")
+    with bidi.launched(tmp_path) as firefox:
+        firefox.visit(address)
+        firefox.drag("[data-part=data]", (0.2, 0.9), (0.8, 0.9))
+        caption = firefox.evaluate(
+            "document.querySelector('[data-part=dataCaption]').textContent"
+        )
+        assert int(re.search(r"([\d,]+) points", caption)[1].replace(",", "")) > 1000
+        firefox.drag("[data-part=main]")
+        main = "document.querySelector('[data-part=main]')"
+        firefox.wait_for(f"parseInt({main}.dataset.progress) >= 5")
+        firefox.drag("[data-part=main]")
+        firefox.wait_for(f"{main}.textContent === 'Go on'")
+        said = firefox.evaluate("document.querySelector('[role=status]').textContent")
+        assert "steps learnt" in said
