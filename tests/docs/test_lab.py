@@ -315,7 +315,7 @@ def test_it_learns_two_moons_in_a_worker(visit):
     page = visit()
     main_button(page, "Train")
     assert page.locator(".lab").get_attribute("data-where") == "worker"
-    learn(page, 250)
+    learn(page, 150)
     *models, noise = distances(page)
     assert max(models) < 0.7 * noise
     loss = page.get_by_role("img", name=re.compile("Loss at step"))
