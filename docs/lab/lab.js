@@ -14,11 +14,13 @@
   const STEPS_CHOICES = [1, 2, 3, 5, 10, 20, 50];
   const WIDTH_CHOICES = [4, 8, 16, 32, 64];
   const MODELS = { diffusion: "Diffusion", flow: "Flow matching" };
+  const FRESH = "New networks, which know nothing yet.";
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   // --- Data -------------------------------------------------------------------
 
-  /** Two numbers for each of n points; place: (even number, two normal ones) -> [x, y]. */
+  /** Two numbers for each of n points; place: (u, [a, b]) -> [x, y], of an even number
+      and two normal ones. */
   function cloud(n, place) {
     const uniform = process.uniformFrom(5);
     const points = [];
@@ -41,7 +43,7 @@
   }
 
   function onSpiral(u, [a, b]) {
-    const along = Math.sqrt(0.05 + 0.95 * u); // as many points on each piece of its length
+    const along = Math.sqrt(0.05 + 0.95 * u); // evenly spread over its length, nearly
     const [x, y] = around(1.95 * along, 1.75 * along);
     return [x + 0.06 * a, y + 0.06 * b];
   }
@@ -102,6 +104,12 @@
       <span aria-hidden="true">data</span>
       ${tick("arrows", "arrows")}${tick("paths", "paths")}
     </div>
+    <div class="lab-buttons">
+      <button type="submit" data-part="main" class="live-main"></button>
+      <button type="button" data-part="reset">Reset</button>
+      <button type="button" data-part="png">Save PNG</button>
+    </div>
+    <p data-part="status" class="live-status" role="status"></p>
     <div class="lab-below">
       <figure><canvas data-part="loss" role="img"></canvas>
         <figcaption>Loss of <span class="lab-diffusion">diffusion</span> and
@@ -114,12 +122,7 @@
         ${slider("steps", "Sampling steps", STEPS_CHOICES, 20)}
       </div>
     </div>
-    <div class="lab-buttons">
-      <button type="submit" data-part="main" class="live-main"></button>
-      <button type="button" data-part="reset">Reset</button>
-      <button type="button" data-part="png">Save PNG</button>
-    </div>
-    <p data-part="status" class="live-status" role="status"></p></form>`;
+  </form>`;
 
   /** A canvas as sharp as the screen, cleared; returns its context and its size. */
   function prepare(canvas) {
@@ -132,7 +135,8 @@
   }
 
   /** Colours are the theme's: they stand in lab.css. */
-  const colour = (w, name) => getComputedStyle(w.root).getPropertyValue(`--lab-${name}`);
+  const colour = (w, name) =>
+    getComputedStyle(w.root).getPropertyValue(`--lab-${name}`);
 
   /** Draw on a square canvas in the units of the data, y upwards. */
   function onPlane(canvas) {
@@ -145,7 +149,8 @@
 
   /** Few points are larger. */
   function drawPoints(context, points, pixel) {
-    const radius = pixel * Math.max(1.1, Math.min(4, 30 / Math.sqrt(points.length / 2)));
+    const radius =
+      pixel * Math.max(1.1, Math.min(4, 30 / Math.sqrt(points.length / 2)));
     context.beginPath();
     for (let i = 0; i < points.length; i += 2) {
       context.rect(points[i] - radius, points[i + 1] - radius, 2 * radius, 2 * radius);
@@ -222,7 +227,9 @@
     context.fillStyle = colour(w, name);
     drawPoints(context, x, pixel);
     const time =
-      name === "flow" ? `t = ${t.toFixed(2)}` : `t = ${t}, ᾱ = ${factor.toPrecision(2)}`;
+      name === "flow"
+        ? `t = ${t.toFixed(2)}`
+        : `t = ${t}, ᾱ = ${factor.toPrecision(2)}`;
     const ended = states.length === seen.walks[name].length;
     const where = `${MODELS[name]}: ${ended ? "samples" : time}`;
     const { [name]: far, noise } = seen.distance;
@@ -333,6 +340,7 @@
       const worker = new Worker(URL.createObjectURL(new Blob([source])));
       worker.onmessage = ({ data }) => w.report(data);
       worker.onerror = () => {
+        worker.terminate();
         w.send = inPage(); // refused late: all over again
         reset(w);
       };
@@ -393,7 +401,10 @@
     const puffs = Math.ceil(Math.hypot(toX - x, toY - y) / 0.15) || 1; // 6 points each
     const room = MOST_POINTS - w.points.length / 2;
     if (room <= 0) {
-      return say(w, `No more than ${MOST_POINTS.toLocaleString("en")} points: press Clear.`);
+      return say(
+        w,
+        `No more than ${MOST_POINTS.toLocaleString("en")} points: press Clear.`,
+      );
     }
     const points = [...w.points];
     for (let i = 1; i <= Math.min(6 * puffs, room); i++) {
@@ -407,7 +418,10 @@
   function place(event) {
     const { left, top, width } = event.target.getBoundingClientRect();
     const units = (2 * SIDE) / width;
-    return [(event.clientX - left) * units - SIDE, SIDE - (event.clientY - top) * units];
+    return [
+      (event.clientX - left) * units - SIDE,
+      SIDE - (event.clientY - top) * units,
+    ];
   }
 
   const KEYS = {
@@ -418,7 +432,7 @@
     " ": [0, 0],
   };
 
-  /** Where the brush of the keyboard goes; space sprays, and so do arrows with Shift. */
+  /** Where the brush of the keyboard goes; space sprays, and arrows with Shift. */
   function moveBrush(w, event) {
     const move = KEYS[event.key];
     if (!move || !w.brush) return;
@@ -495,19 +509,18 @@
   }
 
   function listen(w) {
-    const { ui, form, root } = w;
+    const { ui, form } = w;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       press(w);
     });
     form.addEventListener("input", ({ target }) => {
       const name = target.dataset.part ?? target.name;
-      if (name === "time") return scrub(w);
-      if (name === "arrows" || name === "paths") return scrub(w);
+      if (["time", "arrows", "paths"].includes(name)) return scrub(w);
       showSettings(w);
       if (name === "steps" || name === "sampler") return w.send({ how: how(w) });
-      say(w, "New networks, which know nothing yet.");
       reset(w);
+      say(w, FRESH);
     });
     form.addEventListener("click", ({ target }) => {
       const { preset } = target.dataset;
@@ -516,8 +529,8 @@
       say(w, `${preset}: ${ui.dataCaption.textContent}`);
     });
     ui.reset.addEventListener("click", () => {
-      say(w, "New networks, which know nothing yet.");
       reset(w);
+      say(w, FRESH);
     });
     ui.png.addEventListener("click", () => save(w));
     ui.play.addEventListener("click", () => play(w));
@@ -550,7 +563,14 @@
   document.querySelectorAll(".lab").forEach((root) => {
     root.innerHTML = TEMPLATE;
     const form = root.firstElementChild;
-    const w = { root, form, ui: {}, points: PRESETS["Two moons"](), epoch: 0, drawn: 0 };
+    const w = {
+      root,
+      form,
+      ui: {},
+      points: PRESETS["Two moons"](),
+      epoch: 0,
+      drawn: 0,
+    };
     for (const part of root.querySelectorAll("[data-part]")) {
       w.ui[part.dataset.part] = part;
     }
@@ -560,6 +580,6 @@
     showData(w);
     reset(w);
     listen(w);
-    say(w, "Press Train: two small networks learn in this page, and nothing is sent anywhere.");
+    say(w, "Press Train: all is computed in this page, and nothing is sent anywhere.");
   });
 })();

@@ -14,7 +14,7 @@ function labMlp() {
   /** theta (P,) -> a network: {width, theta, projIn, time0, time2, layers, projOut}.
 
       Each part is {inputs, outputs, weight (outputs, inputs), bias (outputs)}, and both
-      are windows on theta: what moves all parameters at once, as Adam does, is one loop.
+      are windows on theta: what moves all parameters at once, as Adam, is one loop.
       Without theta it holds zeros. */
   function network(width, theta) {
     width |= 0; // engines count with whole numbers twice as fast
@@ -39,7 +39,7 @@ function labMlp() {
     return { width, theta, parts, projIn, time0, time2, layers, projOut };
   }
 
-  /** First weights as torch draws them: evenly from -1 / sqrt(inputs) to its opposite. */
+  /** First weights as torch draws them: evenly in +- 1 / sqrt(inputs). */
   function randomNetwork(width, uniform) {
     const net = network(width);
     for (const { inputs, weight, bias } of net.parts) {
@@ -195,10 +195,10 @@ function labMlp() {
     return seen;
   }
 
-  /** The gradient of a loss, as a network of the same shape (its theta is the gradient).
+  /** The gradient of a loss, as a network of the same shape: its theta.
 
       seen: of forward, each row with a time of its own. dOut (B, 2): of the loss by
-      what the network answered. The same steps as forward, from the last to the first. */
+      what the network answered. The steps of forward, from the last to the first. */
   function backward(net, seen, dOut) {
     const { width: w } = net;
     const gradient = network(w);
@@ -207,7 +207,10 @@ function labMlp() {
     let dh = siluBackward(seen.h, ds);
     for (let l = DEPTH - 1; l >= 0; l--) {
       const { h, a, s } = seen.inner[l];
-      const da = siluBackward(a, linearBackward(net.layers[l], gradient.layers[l], s, dh));
+      const da = siluBackward(
+        a,
+        linearBackward(net.layers[l], gradient.layers[l], s, dh),
+      );
       dh = dh.slice();
       for (let b = 0; b < h.length / w; b++) {
         for (let i = 0; i < w; i++) {
@@ -225,7 +228,11 @@ function labMlp() {
   }
 
   /** What Adam remembers: means of the gradient and of its square, and the step. */
-  const adam = (net) => ({ m: net.theta.map(() => 0), v: net.theta.map(() => 0), k: 0 });
+  const adam = (net) => ({
+    m: net.theta.map(() => 0),
+    v: net.theta.map(() => 0),
+    k: 0,
+  });
 
   /** One step of Adam (Kingma & Ba 2015, Algorithm 1), with torch's defaults. */
   function adamStep({ theta }, gradient, memory, rate) {
@@ -241,7 +248,7 @@ function labMlp() {
     }
   }
 
-  /** ema <- decay ema + (1 - decay) net, the decay rising to `most` as in training.py. */
+  /** ema <- decay ema + (1 - decay) net; decay rises to `most` as in training.py. */
   function emaUpdate(ema, net, step, most) {
     const decay = Math.min(most, (1 + step) / (10 + step));
     for (let i = 0; i < ema.theta.length; i++) {

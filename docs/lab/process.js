@@ -1,16 +1,16 @@
 /* Noise put in, noise taken out: from_scratch/noise_schedule.py and diffusion.py once
    more, and flow matching beside them. Names and results are those of Python.
 
-   A process is {signal, noise, target, step, ...}, functions of single numbers: what happens
-   to one coordinate of one point. x_t = signal(t) x_0 + noise(t) eps in both; they differ
-   in what the network is asked for, and in how its answer makes a step. */
+   A process is {signal, noise, target, step, ...}, functions of single numbers: what
+   happens to one coordinate of one point. x_t = signal(t) x_0 + noise(t) eps in both;
+   they differ in what the network is asked for, and in how its answer makes a step. */
 
 "use strict";
 
 function labProcess() {
   // --- Chance -----------------------------------------------------------------
 
-  /** Evenly spread numbers from 0 to below 1, the same for the same seed (mulberry32). */
+  /** Even numbers from 0 to below 1, the same for the same seed (mulberry32). */
   function uniformFrom(seed) {
     return () => {
       seed = (seed + 0x6d2b79f5) | 0;
@@ -36,7 +36,7 @@ function labProcess() {
       return Math.min(0.999, (1000 / T) * beta);
     });
 
-  /** beta for which alpha_bar falls as a squared cosine (Nichol & Dhariwal 2021, eq. 17). */
+  /** beta for which alpha_bar falls as a squared cosine: Nichol & Dhariwal (2021). */
   function cosineBeta(T) {
     const f = (t) => Math.cos(((t / T + 0.008) / 1.008) * (Math.PI / 2)) ** 2;
     return Array.from({ length: T }, (_, t) => Math.min(0.999, 1 - f(t + 1) / f(t)));
@@ -64,7 +64,9 @@ function labProcess() {
 
       /** From T - 1 to -1 in even strides: [t, ...], steps + 1 of them. */
       times: (steps) =>
-        Array.from({ length: steps + 1 }, (_, i) => Math.trunc(T - 1 - (i * T) / steps)),
+        Array.from({ length: steps + 1 }, (_, i) =>
+          Math.trunc(T - 1 - (i * T) / steps),
+        ),
 
       /** The network is asked for the noise (Ho et al. 2020, eq. 14). */
       target: (x0, eps) => eps,
@@ -157,7 +159,7 @@ function labProcess() {
       number of a and one of b. */
   function wasserstein(a, b) {
     let sum = 0;
-    for (let i = 0, j = 0, from = 0; i < a.length && j < b.length; ) {
+    for (let i = 0, j = 0, from = 0; i < a.length && j < b.length;) {
       const [endA, endB] = [(i + 1) / a.length, (j + 1) / b.length];
       const to = Math.min(endA, endB);
       sum += (to - from) * Math.abs(a[i] - b[j]);
@@ -174,7 +176,9 @@ function labProcess() {
   function slicedWasserstein(a, b, directions = 64) {
     let sum = 0;
     for (let d = 0; d < directions; d++) {
-      const [cosine, sine] = [Math.cos, Math.sin].map((f) => f((Math.PI * d) / directions));
+      const [cosine, sine] = [Math.cos, Math.sin].map((f) =>
+        f((Math.PI * d) / directions),
+      );
       const view = (points) =>
         new Float64Array(points.length / 2)
           .map((_, i) => cosine * points[2 * i] + sine * points[2 * i + 1])

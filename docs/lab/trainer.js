@@ -1,6 +1,6 @@
-/* What learns, in a worker or in slices in the page itself: two models, diffusion and flow,
-   step by step side by side, from the same points, the same first weights and the same
-   noise. It is told what to do by messages, and answers by reports. */
+/* What learns, in a worker or in slices in the page itself: two models, diffusion and
+   flow, step by step side by side, from the same points, the same first weights and the
+   same noise. It is told what to do by messages, and answers by reports. */
 
 "use strict";
 
@@ -13,19 +13,19 @@
     how       {sampler, steps} of sampling
     go        how many steps to learn from now on; 0 pauses
 
-    A report is {epoch, step, left, losses}, with {walks, distance} where there are data. */
+    A report is {epoch, step, left, losses}; with data, {walks, distance}, too. */
 function labTrainer(mlp, process, post) {
   const BATCH = 128;
   const RATE = 3e-3;
   const MOST = 0.99; // decay of the moving average of weights
   const SAMPLES = 600;
   const SLICE = 50; // ms of learning between two looks at the messages
-  const SHARE = 4; // of the time, one part in so many goes into samples
+  const SHARE = 4; // learning takes so many times as long as drawing samples
 
   const GRID = process.grid();
   const NOISE = process.normals(2 * SAMPLES, process.uniformFrom(1));
 
-  let models = {};
+  const models = {};
   let [points, how] = [new Float64Array(0), null];
   let [epoch, step, left, uniform] = [0, 0, 0, null];
   let [stale, timer, due] = [false, null, 0];
@@ -36,7 +36,7 @@ function labTrainer(mlp, process, post) {
     for (const [name, kind] of Object.entries(kinds)) {
       const net = mlp.randomNetwork(width, process.uniformFrom(2));
       const ema = mlp.network(width, net.theta.slice());
-      models[name] = { kind, net, ema, memory: mlp.adam(net), loss: null };
+      models[name] = { kind, net, ema, memory: mlp.adam(net), loss: 0 };
     }
     uniform = process.uniformFrom(3);
     step = 0;
@@ -56,7 +56,7 @@ function labTrainer(mlp, process, post) {
       const { loss, gradient } = process.lossAndGradient(mlp, net, kind, x0, eps, t);
       mlp.adamStep(net, gradient, memory, RATE);
       mlp.emaUpdate(ema, net, step, MOST);
-      model.loss = model.loss === null ? loss : 0.97 * model.loss + 0.03 * loss; // steadier
+      model.loss += (step ? 0.03 : 1) * (loss - model.loss); // a steadier mean
     }
     step += 1;
     left -= 1;
