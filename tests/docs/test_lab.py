@@ -58,6 +58,7 @@ def visit(chromium, address):
     context = chromium.new_context(
         offline=True, viewport={"width": 1000, "height": 900}
     )
+    context.set_default_timeout(120_000)  # a busy machine takes its time
     troubles = []
 
     def open_page(before=""):
@@ -410,6 +411,7 @@ def test_settings_begin_anew_and_sampling_does_not(visit):
 
 REFUSED = "window.Worker = class { constructor() { throw new Error('refused'); } };"
 REFUSED_LATE = """window.Worker = class {
+    terminate() {}
     postMessage() { setTimeout(() => this.onerror?.(new Event("error")), 50); }
 };"""
 
