@@ -15,9 +15,9 @@ import exercise1_generate
 from checks import folder as checks_folder
 from checks import student_code
 from checks.__main__ import main
-from checks.folder import EXERCISE_2, GOALS, STEERED
+from checks.student_files import EXERCISE_2, GOALS, STEERED
 from checks.judge import judge
-from checks.student_code import MORPH, RESULT, STEER, read_result, run_student
+from checks.student_files import MORPH, STEER
 from checks.student_files import NotDone, constants_of, looks
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
