@@ -21,19 +21,25 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
+INSTALL = "Install what is missing here: pip install -r requirements.txt"
 
-from checks import student_code
-from checks.class_page import (
-    check_student,
-    students_in,
-    summary_of,
-    warning,
-    write_class,
-)
-from checks.folder import TITLES, check_folder, count, sentence
-from ddpm.command_line import run, script_parser
-from ddpm.files import writable
+try:
+    from tqdm import tqdm
+
+    from checks import student_code
+    from checks.class_page import (
+        check_student,
+        students_in,
+        summary_of,
+        warning,
+        write_class,
+    )
+    from checks.folder import TITLES, check_folder, count, sentence
+    from ddpm import command_line
+    from ddpm.command_line import run, script_parser
+except ImportError as missing:  # it is the grader's, and no student's
+    print(f"Nobody was marked: {missing}. {INSTALL}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def show(report):
@@ -96,7 +102,10 @@ def main(argv=None):
         help="one folder a student",
     )
     parser.add_argument(
-        "--out", type=Path, default=".", help="folder that --class writes to (.)"
+        "--out",
+        type=command_line.folder,
+        default=".",
+        help="folder that --class writes to (.)",
     )
     args = parser.parse_args(argv)
     folder = args.students or args.folder
@@ -109,10 +118,13 @@ def main(argv=None):
             )
     except OSError as error:
         parser.error(f"{folder} cannot be read: {error.strerror}")
-    if args.students:
-        done = check_class(folder, writable(args.out), args.json)
-    else:
-        done = check_one(folder, args.json)
+    try:
+        if args.students:
+            done = check_class(folder, args.out, args.json)
+        else:
+            done = check_one(folder, args.json)
+    except student_code.CannotMark as error:
+        parser.exit(2, f"Nobody was marked: {error}. {INSTALL}\n")
     raise SystemExit(not done)
 
 
