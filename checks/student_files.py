@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ddpm.files import ROOT
+from ddpm.looks import TEXTILES, contrast_and_grain
 
 LARGEST_FILE = 50 * 2**20  # bytes of a picture that is opened
 LARGEST_SCRIPT = 2**19  # bytes; the lesson's have up to 2**14
@@ -114,22 +115,25 @@ def frames_of(path, remedy, side=64):
         raise NotDone(f"{path.name} cannot be read as a picture: {remedy}.") from None
 
 
-def looks(pictures):
+def looks(pictures, usual=TEXTILES):
     """One word or two on pictures (n, H, W, 3) from 0 to 255, or "" if they are well.
 
-    Contrast is the range from the 10th to the 90th percentile of a picture (textiles
-    have 100 to 210). Grain is how far a pixel is from the mean of its four neighbours:
-    textiles have up to 47, pure noise 87.
+    usual: contrast and grain of the pictures that the model was trained on.
     """
-    x = pictures.astype(float)
-    low, high = np.percentile(x, [10, 90], axis=(1, 2))
-    around = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:]
-    grain = np.abs(x[:, 1:-1, 1:-1] - around / 4).mean()
-    if (high - low).mean() < 10:
-        return "black" if x.mean() < 25 else "of one colour, such as grey"
-    if grain > 55:
+    contrast, grain = contrast_and_grain(pictures)
+    if contrast < usual[0] / 16:
+        return "black" if pictures.mean() < 25 else "of one colour, such as grey"
+    if grain > max(55, 1.5 * usual[1]):
         return "noise"
-    return "washed out" if (high - low).mean() < 50 else ""
+    return "washed out" if contrast < usual[0] / 3.2 else ""
+
+
+def looks_of_data(checkpoint):
+    """Contrast and grain of what a model was trained on; of ours, if nobody knows."""
+    found = checkpoint.get("looks")
+    if isinstance(found, (tuple, list)) and [type(x) for x in found] == [float, float]:
+        return found
+    return TEXTILES
 
 
 def constants_of(path):
@@ -168,8 +172,19 @@ def value_of(node):
 # --- Checks of what lies in a folder ----------------------------------------
 
 
-def check_looks(pictures):
-    if word := looks(pictures):
+def check_looks(pictures, folder):
+    """NotDone if pictures show nothing, for the weights in the folder, if there are."""
+    if not looks(pictures):
+        return
+    from ddpm.checkpoints import OWN_WEIGHTS, milestones, read_checkpoint  # it is slow
+
+    own = [
+        *milestones(folder / "training_results"),
+        folder / OWN_WEIGHTS.relative_to(ROOT),
+    ]
+    own = [path for path in own if path.is_file()]
+    usual = looks_of_data(read_checkpoint(own[-1])) if own else TEXTILES
+    if word := looks(pictures, usual):
         raise NotDone(
             f"What it shows is {word}. To find out why: python -m checks.diagnose"
         )
@@ -194,7 +209,7 @@ def check_grid(folder):
         raise NotDone(
             f"It is not the grid of the pictures in generated_samples: {again}."
         )
-    check_looks(np.concatenate(samples))
+    check_looks(np.concatenate(samples), folder)
     lesson, _ = frames_of(ROOT / "training_results/embedded/samples.png", "", 4096)
     same = grid.shape == lesson.shape and np.abs(grid - lesson.astype(float)).mean() < 4
     which = "the README's very grid" if same else "others than the README's"
@@ -229,7 +244,7 @@ def check_morph(folder, drawn):
     """drawn: a folder with what the script has just drawn, with a model like none."""
     again = "run exercise3_morph.py"
     frames, seconds = frames_of(Path(folder, "my_morph.gif"), again)
-    check_looks(frames)
+    check_looks(frames, Path(folder))
     if np.abs(frames - frames[0].astype(float)).mean(axis=(1, 2, 3)).max() < 4:
         raise NotDone(f"It does not move: choose two other seeds, and {again}.")
     like, wanted = frames_of(Path(drawn, "my_morph.gif"), again)

@@ -194,11 +194,15 @@ def load_diffusion(path=None, device="auto"):
     return diffusion
 
 
-def save_weights(diffusion, config, step, path, half=False):
-    """Write what sampling needs, and no more; half: network weights in 16 bits."""
+def save_weights(diffusion, config, step, path, half=False, looks=None):
+    """Write what sampling needs, and no more; half: network weights in 16 bits.
+
+    looks: contrast and grain of the data, by which `python -m checks` judges pictures.
+    """
     weights = {
         f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
         for k, v in diffusion.state_dict().items()
     }
     with replacing(path) as temporary:
-        torch.save({"step": step, "ema": weights, "config": config}, temporary)
+        found = {"step": step, "ema": weights, "config": config, "looks": looks}
+        torch.save(found, temporary)

@@ -40,6 +40,7 @@ from checks.student_files import (
 from checks.student_process import decode, encode, respond
 from ddpm.dataset import textiles
 from ddpm.files import ROOT, UserError
+from ddpm.looks import contrast_and_grain
 from ddpm.pictures import save_gif, upscale
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
@@ -331,6 +332,39 @@ def test_looks_at_textiles(seeds, word):
     if word:
         images = 128 + 0.2 * (images - 128)
     assert looks(images) == word
+
+
+def drawings(kind):
+    """Pictures of one's own that are nothing like cloth: (8, 64, 64, 3) from 0 to 255."""
+    rng = np.random.default_rng(0)
+    if kind == "lines":  # black on white, and mostly white
+        x = np.where(rng.random((8, 64, 64, 1)) < 0.02, 0, 255)
+    elif kind == "pastels":
+        x = rng.integers(210, 245, (8, 8, 8, 1)).repeat(8, axis=1).repeat(8, axis=2)
+    elif kind == "gravel":
+        x = rng.integers(0, 256, (8, 64, 64, 1))
+    else:
+        x = rng.integers(0, 9, (8, 8, 8, 1)).repeat(8, axis=1).repeat(8, axis=2)
+    return x.repeat(3, axis=3).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["lines", "pastels", "gravel", "dark"])
+def test_pictures_are_judged_by_those_the_model_was_trained_on(
+    student, unchecked, capsys, kind
+):
+    for path, picture in zip(
+        sorted((student / "generated_samples").iterdir()), drawings(kind), strict=False
+    ):
+        Image.fromarray(picture).save(path)
+    item = "exercise1_output.png"
+    assert not says(student, capsys)[0][item][0]  # nothing says that it should be so
+    (student / "models").mkdir()
+    looks = contrast_and_grain(drawings(kind))
+    torch.save({"looks": looks}, student / "models" / "ddpm_african_fabrics.pt")
+    assert says(student, capsys)[0][item][0]
+    for path in (student / "generated_samples").iterdir():
+        Image.new("RGB", (64, 64), "grey").save(path)
+    assert says(student, capsys)[0][item][0] == (kind == "lines")  # mostly flat, too
 
 
 # --- A student's code -------------------------------------------------------
