@@ -35,8 +35,8 @@ try:
         write_class,
     )
     from checks.folder import TITLES, check_folder, count, sentence
-    from ddpm import command_line
     from ddpm.command_line import run, script_parser
+    from ddpm.files import writable
 except ImportError as missing:  # it is the grader's, and no student's
     print(f"Nobody was marked: {missing}. {INSTALL}", file=sys.stderr)
     raise SystemExit(2) from None
@@ -69,9 +69,7 @@ def check_class(folder, out, as_json):
         try:
             found = pool.map(check_student, folders)
             rows = list(tqdm(found, "Checking", len(folders), disable=None))
-        except (
-            BaseException
-        ):  # Ctrl-C, or nothing can be marked: no process outlives it
+        except BaseException:  # Ctrl-C, for one: no process outlives it
             pool.shutdown(wait=False, cancel_futures=True)
             student_code.stop_all()
             raise
@@ -103,7 +101,7 @@ def main(argv=None):
     )
     parser.add_argument(
         "--out",
-        type=command_line.folder,
+        type=Path,
         default=".",
         help="folder that --class writes to (.)",
     )
@@ -120,7 +118,7 @@ def main(argv=None):
         parser.error(f"{folder} cannot be read: {error.strerror}")
     try:
         if args.students:
-            done = check_class(folder, args.out, args.json)
+            done = check_class(folder, writable(args.out), args.json)
         else:
             done = check_one(folder, args.json)
     except student_code.CannotMark as error:

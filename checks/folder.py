@@ -1,12 +1,9 @@
 """Exercises 1 to 4 of one folder: what is done, what is off, and what to try."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from checks.judge import PARTS, attempt, judge
-from checks.student_code import Process, remove
+from checks.student_code import Process, scratch
 from checks.student_files import (
     GOALS,
     LARGEST_SCRIPT,
@@ -22,8 +19,6 @@ from ddpm.files import UserError
 
 BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so are 3b and 4
 TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler", 4: "Steer"}
-
-
 ITEMS = [  # (exercise, what is looked at), in the order of the report
     (1, "exercise1_output.png"),
     *((2, f"Goal {goal}") for goal in GOALS),
@@ -107,29 +102,25 @@ def check_folder(folder, name=None):
     report: {"name", "done", "path", "checks": [a dict each]}. film: frames of the
     morph, (n, 96, 96, 3) uint8, or None.
     """
-    items, path, film = {}, "", None
-    says = "It cannot be checked."
-    home = Path(tempfile.mkdtemp(prefix="ddpm_checks_"))
+    items, found, film, says = {}, {}, None, "It cannot be checked."
     try:
-        found = check_code(folder, home)
-        path = found.get("path", "")
-        with Process("files", home, folder) as reader:
-            items = check_items(reader, folder, home, found)
-            film, _ = attempt(reader.ask, "film_of", str(folder.resolve()))
+        with scratch() as home:
+            found = check_code(folder, home)
+            with Process("files", home, folder) as reader:
+                items = check_items(reader, folder, home, found)
+                film, _ = attempt(reader.ask, "film_of", str(folder.resolve()))
     except (Exception, UserError) as error:  # what nobody has thought of
         says = plain(f"It cannot be checked: {error}")
-    finally:
-        remove(home)
     checks = []
     for exercise, item in ITEMS:
         done, sentence = items.get(item, (False, says))
         on_path = exercise not in ("3b", 4) and item not in BEYOND
-        found = {"exercise": exercise, "item": item, "done": done, "says": sentence}
-        checks.append(found | {"on_path": on_path})
+        check = {"exercise": exercise, "item": item, "done": done, "says": sentence}
+        checks.append(check | {"on_path": on_path})
     report = {
         "name": plain(name or folder.resolve().name, 40),
         "done": all(check["done"] for check in checks),
-        "path": path,
+        "path": found.get("path", ""),
         "checks": checks,
     }
     return report, None if film is None else np.asarray(film, np.uint8)

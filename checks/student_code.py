@@ -15,8 +15,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import torch
 
@@ -67,11 +69,16 @@ def kill(process):
         process.kill()
 
 
-def remove(folder):
-    """Delete a folder in which a student's code was free, however deep it is now."""
-    if os.name == "posix":  # Python's own way stumbles over a thousand levels
-        subprocess.run(["rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL)
-    shutil.rmtree(folder, ignore_errors=True)
+@contextlib.contextmanager
+def scratch():
+    """A folder in which a student's code is free; gone afterwards, however deep."""
+    folder = tempfile.mkdtemp(prefix="ddpm_checks_")
+    try:
+        yield Path(folder)
+    finally:
+        if os.name == "posix":  # Python's own way stumbles over a thousand levels
+            subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache

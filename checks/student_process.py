@@ -9,7 +9,6 @@ import contextlib
 import faulthandler
 import importlib
 import json
-import math
 import os
 import sys
 import types
@@ -62,22 +61,18 @@ def decode(value):
         return ...
     if "shape" not in value:
         return type(kind, (), {})()
-    shape = tuple(map(int, value["shape"]))
-    if kind == "Tensor":
-        import torch  # not above: who reads files does without
+    shape, numbers = tuple(map(int, value["shape"])), value.get("numbers")
+    array = np.broadcast_to(np.nan, shape)
+    if numbers is not None:
+        array = np.array(numbers, dtype=float).reshape(shape)
+    if kind != "Tensor":
+        return array.view(type(kind, (np.ndarray,), {}))
+    import torch  # not above: who reads files does without
 
-        numbers = torch.tensor(value.get("numbers", math.nan), dtype=torch.float32)
-        numbers = (
-            numbers.reshape(shape) if "numbers" in value else numbers.expand(shape)
-        )
-        return numbers.requires_grad_(value["grad"] is True)
-    numbers = np.array(value.get("numbers", math.nan), dtype=float)
-    numbers = (
-        numbers.reshape(shape)
-        if "numbers" in value
-        else np.broadcast_to(numbers, shape)
-    )
-    return numbers.view(type(kind, (np.ndarray,), {}))
+    if numbers is None:
+        return torch.empty(shape, device="meta")
+    grad = value["grad"] is True
+    return torch.tensor(array, dtype=torch.float32, requires_grad=grad)
 
 
 def plain_name(text):
