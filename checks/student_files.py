@@ -160,7 +160,9 @@ def constants_of(path):
 def value_of(node):
     """The value of an expression if it is a plain one; else the text of it."""
     try:
-        return ast.literal_eval(node)
+        value = ast.literal_eval(node)
+        str(value)  # of a number of 5,000 digits there is none
+        return value
     except Exception:  # 5 * 10, {[1]}, or too deep for Python
         pass
     try:

@@ -609,6 +609,7 @@ FORGE = f"for fd in range(3, 40):\n  try: os.write(fd, {9 * FORGED!r}.encode())\
     ],
 )  # fmt: skip
 def test_whatever_code_does_it_costs_its_own_row(tmp_path, monkeypatch, text, says):
+    monkeypatch.setattr(student_code, "bubblewrap", list)  # the harder case
     limit = 1 if "loop" in says else 30
     monkeypatch.setattr(student_code, "READING_LIMIT", limit)
     monkeypatch.setattr(student_code, "GRACE", 1)
@@ -857,13 +858,13 @@ def test_a_picture_that_is_large_is_read(tmp_path):
     [
         *("X = {[1]}", "X = {[1]: 2}", "X = 1" + 900 * "+1", "X = " + 3000 * "not " + "1"),
         *("# coding: rot13\nk = 1", "# coding: hex\nk = 1", "X = " + 9000 * "[", "X = 1e999"),
-        *("\0", "X = " + 5000 * "-" + "1", "X = 9" + 5000 * "9", r"X = '\ud800'", "def f(:"),
+        *("\0", "X = " + 5000 * "-" + "1", "X = 9" + 5000 * "9", "X = 0x" + 5000 * "9", r"X = '\ud800'", "def f(:"),
     ],
 )  # fmt: skip
 def test_a_script_is_read_or_refused_in_a_sentence(tmp_path, text):
     (tmp_path / "x.py").write_text(text, "utf-8")
     try:
-        assert constants_of(tmp_path / "x.py").keys() == {"X"}
+        assert len(f"{constants_of(tmp_path / 'x.py')['X']}") < 20_000
     except NotDone as error:
         assert re.match("Python cannot read x.py", str(error))
         assert "X = {" not in text and "+1" not in text
