@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -334,6 +335,15 @@ def test_looks_at_textiles(seeds, word):
     if word:
         images = 128 + 0.2 * (images - 128)
     assert looks(images) == word
+
+
+def test_contrast_and_grain():
+    board = (
+        np.indices((64, 64)).sum(axis=0)[None, ..., None].repeat(3, axis=3) % 2 * 255
+    )
+    assert contrast_and_grain(board) == (255, 255)
+    ramp = np.arange(64.0)[None, :, None, None] * np.ones((1, 64, 64, 3))
+    assert contrast_and_grain(ramp) == (pytest.approx(51, abs=1), 0)
 
 
 def drawings(kind):
@@ -750,6 +760,8 @@ def class_of(tmp_path, capsys):
 def test_one_interrupt_ends_all_processes_and_no_other_begins(
     class_of, tmp_path, monkeypatch
 ):
+    # A shell that runs the tests in the background has them ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     begun = []
 
     class Slow(subprocess.Popen):
@@ -769,6 +781,7 @@ def test_one_interrupt_ends_all_processes_and_no_other_begins(
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
         class_of(*"abcdefgh")
+    signal.signal(signal.SIGINT, before)
     assert 1 <= len(begun) <= 2 and all(process.poll() for process in begun)
     assert not list((tmp_path / "out").iterdir())
 
@@ -823,6 +836,15 @@ def test_names_in_any_script(class_of, tmp_path, monkeypatch):
     assert shown == "number 5 of class.html"  # no font has what is no letter
 
 
+def test_a_file_of_somebody_else_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_symlink", refuse)
+    with pytest.raises(NotDone, match=r"x\.py cannot be read: Permission denied"):
+        constants_of(tmp_path / "x.py")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_a_console_shows_any_name(monkeypatch, encoding):
     console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -840,8 +862,12 @@ def gif_of(path, width, height, frames):
     path.write_bytes(header + b"\x80\0\0" + 6 * b"\0" + frames * frame + b";")
 
 
-@pytest.mark.parametrize("size", [(13_000, 13_000, 60), (9_000, 9_000, 4)])
-def test_a_picture_that_is_small_as_a_file_alone_is_refused(tmp_path, size):
+@pytest.mark.parametrize("size", [(13_000, 13_000, 60), (1_200, 900, 60)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_picture_that_is_small_as_a_file_alone_is_refused(
+    tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr(student_files, "LARGEST_PICTURE", 3_000_000)
     gif_of(tmp_path / "my_morph.gif", *size)
     with pytest.raises(NotDone, match=r"too large, \d+ x \d+: run it"):
         frames_of(tmp_path / "my_morph.gif", "run it")
@@ -926,6 +952,7 @@ def as_function(line, parameters):
     return eval(f"lambda {parameters}: {line}", {"torch": torch, "np": np})
 
 
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
 @pytest.mark.parametrize("name", RIGHT_LINES)
 def test_a_line_is_right_if_and_only_if_it_computes_what_it_should(name):
     script, parameters, right = RIGHT_LINES[name]
