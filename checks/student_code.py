@@ -95,11 +95,10 @@ def bubblewrap():
 
 def shut_in(command, home, readable):
     """A command, begun by `bubblewrap` where that works; home: where it may write."""
-    if not (begin := bubblewrap()):
+    if not bubblewrap():
         return command
-    for path in readable:
-        begin = [*begin, "--ro-bind-try", path, path]
-    return [*begin, "--bind", home, home, "--chdir", home, *command]
+    bound = [word for path in readable for word in ("--ro-bind-try", path, path)]
+    return [*bubblewrap(), *bound, "--bind", home, home, "--chdir", home, *command]
 
 
 class Process:
