@@ -428,6 +428,8 @@ def train(
         if fresh and accelerator.is_main_process:
             move_aside(results)
     run = begin(preset, accelerator.device, results, start)
+    some = images[:: math.ceil(len(images) / 256)].permute(0, 2, 3, 1)
+    run.looks = contrast_and_grain(some.numpy())
     if run.step >= total:
         if run.step == total and accelerator.is_main_process:
             finish(run, preset, out, enough)  # it may have been killed just before
@@ -439,8 +441,6 @@ def train(
         f"Training on {accelerator.device}, from step {run.step:,} to {total:,}."
     )
     compile_for(run.diffusion.model, total - run.step)
-    some = images[:: math.ceil(len(images) / 256)].permute(0, 2, 3, 1)
-    run.looks = contrast_and_grain(some.numpy())
     images = images.to(accelerator.device)
     taken = steps_of(run, accelerator, preset, images, total, flips=data is not None)
     with explained_memory(preset):
