@@ -194,11 +194,13 @@ def load_diffusion(path=None, device="auto"):
     return diffusion
 
 
-def save_weights(diffusion, config, step, path, half=False):
+def save_weights(diffusion, config, step, path, half=False, looks=None):
     """Write what sampling needs, and no more; half: network weights in 16 bits."""
     weights = {
         f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
         for k, v in diffusion.state_dict().items()
     }
     with replacing(path) as temporary:
-        torch.save({"step": step, "ema": weights, "config": config}, temporary)
+        # looks: contrast and grain of the data; `python -m checks` judges by them.
+        found = {"step": step, "ema": weights, "config": config, "looks": looks}
+        torch.save(found, temporary)

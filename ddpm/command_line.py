@@ -4,6 +4,7 @@ A wrong value, typed or in CONFIG, ends in one sentence and exit code 2.
 """
 
 import argparse
+import sys
 
 from ddpm.files import UserError, writable
 from ddpm.sampling import SAMPLERS
@@ -157,7 +158,13 @@ def exercise_parser(doc, out=".", **config):
 
 
 def run(main):
-    """Call a script's main; Ctrl-C ends it with a sentence and exit code 1."""
+    """Call a script's main; Ctrl-C ends it with a sentence and exit code 1.
+
+    What a console cannot show, such as a name in another script, is shown by number.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except KeyboardInterrupt:
