@@ -28,7 +28,10 @@ exclude_patterns = ["data", "docs/_build", "**/.*"]
 html_theme = "pydata_sphinx_theme"
 html_css_files = ["lesson.css", "live.css"]
 # The live model. What it loads at the press of its button lies in _static/live.
-LIVE = ["diffusion.js", "engine.js", "live.js"]
+LIVE = [
+    f"{name}.js"
+    for name in ("diffusion", "steering", "engine", "pictures", "live", "steer")
+]
 html_static_path = ["_static", "live/live.css", *(f"live/{name}" for name in LIVE)]
 SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js", "questions.js")
 html_js_files = [(name, {"defer": ""}) for name in SCRIPTS]
