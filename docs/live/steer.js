@@ -241,7 +241,7 @@
       const { alphaBar, noises, seeds, steps, sampler, resamplings } = run;
       if (!w.cloth) return drawCloth(w, run, ask);
       // Nobody says what a torn cloth is, unless the reader does.
-      if (run.family === "any") run.family = "none";
+      if (run.family === "any") Object.assign(run, { family: "none", guidance: 1 });
       const [again, fresh] = [0, 1].map(() => Diffusion.moreNoise(seeds[1]));
       const mask = whereWhole(w);
       const predict = Steering.keeping(
