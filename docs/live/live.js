@@ -599,6 +599,7 @@ const Live = (() => {
 
   const modes = { draw, morph };
 
+  /** root: a <div class="live">. */
   function start(root) {
     const mode = modes[root.dataset.mode];
     const w = { root, mode, run: null, player: null, ui: {} };
@@ -613,10 +614,5 @@ const Live = (() => {
     reset(w);
   }
 
-  // Until then, steer.js has added its modes.
-  document.addEventListener("DOMContentLoaded", () =>
-    document.querySelectorAll(".live").forEach(start),
-  );
-
-  return { modes, walking, choice, slider, known, follow, goOn, caption, reset };
+  return { modes, start, walking, choice, slider, known, follow, goOn, reset };
 })();

@@ -8,7 +8,7 @@
 
 (() => {
   const { SIZE } = Diffusion;
-  const { walking, choice, slider, known, follow, goOn, caption, reset } = Live;
+  const { walking, choice, slider, known, follow, goOn, reset } = Live;
   const FINE = 4; // pixels of the drawing for one of the model's, a side
   const OFTEN = { 1: "once", 5: "5 times" };
   const COLOURS = { yours: "yours", model: "the model's" };
@@ -320,8 +320,8 @@
     tools: tools(
       `<fieldset class="live-field live-choice live-dyes"><legend>Dye</legend>
       <div data-part="dyes"></div>
-      <input type="color" value="#e0a030" data-part="mixed" aria-label="Mix a dye"
-        title="Mix a dye"></fieldset>`,
+      <label class="live-mix">or mix one<input type="color" value="#e0a030"
+        data-part="mixed"></label></fieldset>`,
       8,
       "Fill",
     ),
@@ -374,4 +374,6 @@
       await follow(w, run, walk, Steering.stepsFrom(t, steps, alphaBar));
     },
   };
+
+  document.querySelectorAll(".live").forEach(Live.start); // all modes are known now
 })();

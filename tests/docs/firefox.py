@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 
 from websockets.sync.client import connect
 
@@ -20,27 +21,33 @@ def patient(condition, seconds=120):
         time.sleep(0.1)
 
 
-class Firefox:
-    """One window. It keeps its profile, and what a page saves, in `folder`."""
-
-    def __init__(self, folder):
-        prefs = {"browser.download.folderList": 2, "browser.download.dir": str(folder)}
-        lines = [
-            f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in prefs.items()
-        ]
-        profile = folder / "profile"
-        profile.mkdir()
-        (profile / "user.js").write_text("\n".join(lines))
-        command = [BROWSER, "--headless", "--profile", profile]
-        self.process = subprocess.Popen(
-            [*command, "--remote-debugging-port=0"], stderr=subprocess.DEVNULL
-        )
+@contextmanager
+def launched(folder):
+    """A Firefox, which keeps its profile, and what a page saves, in `folder`."""
+    prefs = {"browser.download.folderList": 2, "browser.download.dir": str(folder)}
+    lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in prefs.items()]
+    profile = folder / "profile"
+    profile.mkdir()
+    (profile / "user.js").write_text("\n".join(lines))
+    command = [BROWSER, "--headless", "--profile", profile, "--remote-debugging-port=0"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
         said = profile / "WebDriverBiDiServer.json"
         patient(said.exists)
         server = json.loads(said.read_text())
         url = f"ws://{server['ws_host']}:{server['ws_port']}/session"
-        self.socket = connect(url, max_size=None)
-        self.ids = itertools.count()
+        with connect(url, max_size=None) as socket:
+            yield Firefox(socket)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Firefox:
+    """One window."""
+
+    def __init__(self, socket):
+        self.socket, self.ids = socket, itertools.count()
         self.call("session.new", capabilities={})
         (window,) = self.call("browsingContext.getTree")["contexts"]
         self.window = window["context"]
@@ -99,7 +106,3 @@ class Firefox:
         ]
         down, up = ({"type": f"pointer{how}", "button": 0} for how in ("Down", "Up"))
         self.act("pointer", [moves[0], down, *moves[1:], up])
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(30)

@@ -189,9 +189,10 @@ def visit(chromium, site):
 
 
 def press(live, label, then, seconds=60):
-    """Press a button, and wait for the main button to read `then`."""
-    live.get_by_role("button", name=label).click()
+    """Press the main button, which reads `label`, and wait for it to read `then`."""
     main = live.locator("[data-part=main]")
+    sync_api.expect(main).to_contain_text(label)
+    main.click()
     sync_api.expect(main).to_have_text(then, timeout=1000 * seconds)
 
 
@@ -389,11 +390,12 @@ def test_torn_cloth_is_mended_as_in_python(visit, diffusion, tmp_path):
     stroke(page, live, (20, 16), (40, 24))
     part.press("ArrowDown")  # by keyboard, from where the mouse was
     part.press("Shift+ArrowDown")
+    part.press("ArrowDown")
     part.press(" ")
     torn = board(live)
     assert {*np.unique(torn[..., 3])} == {0, 255}
     mask = torch.from_numpy(torn[..., 3] > 127).float()
-    assert mask[24, 40] == mask[28, 40] == 0 and mask[60, 60] == 1
+    assert mask[24, 40] == mask[30, 40] == 0 and mask[60, 60] == 1
     live.get_by_role("button", name="Undo").click()
     assert (board(live)[..., 3] > 0).sum() > mask.sum()
     part.press(" ")
@@ -451,7 +453,7 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
     assert np.array_equal(board(live), sketch)
     live.get_by_role("button", name="Fill").click()
     assert (board(live)[..., :3] == [red, green, blue]).all()
-    live.get_by_label("Mix a dye").fill("#3060c0")
+    live.get_by_label("or mix one").fill("#3060c0")
     live.get_by_role("slider", name="Brush").fill("24")
     live.locator("canvas[data-part=board]").tap()
     stroke(page, live, (10, 50), (50, 20))
@@ -464,7 +466,7 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
         ("the model's", asked),
     ):
         live.get_by_text(colours, exact=True).click()
-        press(live, re.compile("Weave"), "Weave again")
+        press(live, "Weave", "Weave again")
         walk = redraw(predict, drawing, draw_noise([42]), alpha_bar, 800, 5, "dpmpp")
         *_, (_, (expected,), _) = walk
         woven = canvas(live, "picture")
@@ -484,7 +486,7 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
     with Image.open(download.value.path()) as repeat:
         repeat.load()
         assert repeat.size == (591, 591)
-        assert repeat.info["dpi"] == pytest.approx((150, 150), abs=0.01)
+        assert repeat.info["dpi"] == pytest.approx((150, 150), abs=0.05)
         pixels = np.asarray(repeat.convert("RGB"), int)
     large = upscale(torch.from_numpy(nine / 255).permute(2, 0, 1), 591 / 64)
     expected = to_uint8(large[:, 591:1182, 591:1182])
@@ -492,9 +494,17 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+# A network that answers at once, for what does not depend on what it answers.
+STUB = """Engine.load = async () => ({
+    predict: async (x) => x,
+    alphaBar: Array.from({ length: 1000 }, (_, t) => 1 - (t + 1) / 1001),
+    where: "worker" })"""
+
+
 @ASKED
 def test_tampered_controls_do_no_harm(visit):
     page, live, morph, *_ = visit()
+    page.evaluate(STUB)
     set_steps(live, 1)
     markup = "<img src=x onerror='window.harmed = true'>"
     live.locator("[name=cloth]:checked").evaluate("(c, v) => (c.value = v)", markup)
@@ -503,15 +513,14 @@ def test_tampered_controls_do_no_harm(visit):
     command = "python exercise1_generate.py --seed 42 --sampler dpmpp --steps 1"
     assert live.locator("[data-part=command]").inner_text() == command
     assert live.locator("img").count() == 0 and page.evaluate("window.harmed") is None
-    # The model is loaded: the dice of one seed would begin, were the other none.
+    # Once it has drawn, the dice begin at once: of one seed, were the other none?
+    set_steps(morph, 1)
+    press(morph, "Morph", "Morph again")
     morph.get_by_label("Seed B", exact=True).fill("-5")
-    for wrong in (1, 2):
-        morph.get_by_role("button", name="Seed A: throw the dice").click()
-        assert morph.get_by_role("status").inner_text().startswith("Seed B is to be")
-        main = morph.locator("[data-part=main]")
-        assert main.inner_text() == "Morph", wrong
-        morph.locator("[data-part=time]").is_disabled()
-        morph.evaluate("live => (live.dataset.where = 'worker')")  # as if it drew
+    morph.get_by_role("button", name="Seed A: throw the dice").click()
+    page.wait_for_timeout(300)
+    assert morph.get_by_role("status").inner_text().startswith("Seed B is to be")
+    assert morph.locator("[data-part=main]").inner_text() == "Morph"
 
 
 def test_who_wants_less_motion_sees_the_first_state_and_the_last(visit):
@@ -522,6 +531,7 @@ def test_who_wants_less_motion_sees_the_first_state_and_the_last(visit):
             return put.call(this, ...how); }; }"""
     for motion, shown in (("reduce", 2), ("no-preference", 6)):
         page, live, *_ = visit(reduced_motion=motion)
+        page.evaluate(STUB)
         page.evaluate(count)
         set_steps(live, 5)
         press(live, "Draw", "Draw again")
@@ -713,8 +723,7 @@ def test_in_firefox_one_tears_mends_draws_and_saves(site, tmp_path):
     bidi = pytest.importorskip("firefox", reason="pip install websockets")
     if not bidi.BROWSER:
         pytest.skip("no Firefox here: apt-get install firefox-esr")
-    firefox = bidi.Firefox(tmp_path)
-    try:
+    with bidi.launched(tmp_path) as firefox:
         firefox.visit(f"{site.as_uri()}/README.html")
         script = "document.querySelector('.live[data-mode={}] [data-part={}]')"
         for mode, verbs in (
@@ -745,5 +754,3 @@ def test_in_firefox_one_tears_mends_draws_and_saves(site, tmp_path):
             path = tmp_path / f"{name}_repeat.png"
             bidi.patient(lambda path=path: path.exists() and path.stat().st_size)
             assert iio.imread(path).shape[:2] == (591, 591)
-    finally:
-        firefox.close()
