@@ -213,10 +213,10 @@ def drawn_in_python(diffusion, seed, steps, *, sampler="dpmpp", family="any", we
     return picture
 
 
-def canvas(live, part):
+def canvas(live, part, mode="RGB"):
     """The pixels of a canvas, (64, 64, 3) uint8."""
     url = live.locator(f"canvas[data-part={part}]").evaluate("c => c.toDataURL()")
-    return iio.imread(base64.b64decode(url.split(",")[1]))[..., :3]
+    return iio.imread(base64.b64decode(url.split(",")[1]), mode=mode)
 
 
 def difference(pixels, image):
@@ -346,12 +346,7 @@ def test_dyes_of_each_family_can_be_told_apart():
 
 def board(live):
     """The pixels of what is drawn on, (H, W, 4) uint8."""
-    script = (
-        """c => [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]"""
-    )
-    part = live.locator("canvas[data-part=board]")
-    side = int(part.get_attribute("width"))
-    return np.array(part.evaluate(script), np.uint8).reshape(side, side, 4)
+    return canvas(live, "board", "RGBA")
 
 
 def stroke(page, live, *points):
