@@ -12,7 +12,9 @@
   const FINE = 4; // pixels of the drawing for one of the model's, a side
   const OFTEN = { 1: "once", 5: "5 times" };
   const COLOURS = { yours: "yours", model: "the model's" };
-  const PATCH = 16; // pixels a side, whose mean colours stay those of the drawing
+  // As in Exercise 4: pixels a side of the patches whose mean colours stay those of the
+  // drawing, and how much of their lightness.
+  const [PATCH, LIGHT] = [8, 0.5];
 
   // --- The board -------------------------------------------------------------------
 
@@ -327,7 +329,7 @@
     ),
     seeds: [["seed", "Seed", 42]],
     knobs:
-      slider("start", "Start at t", `min="50" max="950" step="50" value="850"`) +
+      slider("start", "Start at t", `min="50" max="1000" step="50" value="850"`) +
       choice("colours", "Colours", COLOURS),
     ink: "source-over",
     file: ({ seeds }) => `drawn_${seeds[0]}`,
@@ -335,7 +337,7 @@
     showStart() {}, // the drawing stays as it is
 
     settings: ({ form, ui }) => ({
-      t: +ui.start.value,
+      t: Math.min(ui.start.value, 999), // the last, where all is noise
       colours: known(Object.keys(COLOURS), form.elements.colours.value),
     }),
 
@@ -349,10 +351,11 @@
       paintSketch(w);
       const { ui } = w;
       ui.dyes.addEventListener("input", ({ target }) => (w.board.dye = target.value));
-      ui.mixed.addEventListener("input", () => {
+      const mix = () => {
         w.board.dye = ui.mixed.value;
         for (const input of ui.dyes.querySelectorAll("input")) input.checked = false;
-      });
+      };
+      for (const kind of ["click", "input"]) ui.mixed.addEventListener(kind, mix);
     },
 
     clear(w) {
@@ -366,7 +369,7 @@
       const drawing = Pictures.fromCanvas(w.ui.board);
       let predict = ask(run.family);
       if (colours === "yours") {
-        predict = Steering.tinted(predict, drawing, alphaBar, PATCH);
+        predict = Steering.tinted(predict, drawing, alphaBar, PATCH, LIGHT);
       }
       const walk = Steering.redraw(
         ...[predict, drawing, noises[0], alphaBar, t, steps, sampler],

@@ -52,14 +52,23 @@ const Steering = (() => {
     });
   }
 
+  const LUMA = [0.299, 0.587, 0.114]; // of red, green and blue (ITU-R BT.601)
+
   /** predict whose x0 has, coarsely, the colours of `picture`: the low-pass filter of
-      ILVR (Choi et al. 2021, Algorithm 1), on x0. patch: its pixels a side. */
-  function tinted(predict, picture, alphaBar, patch) {
+      ILVR (Choi et al. 2021, Algorithm 1), on x0. patch: its pixels a side. light: which
+      part of the difference in lightness is taken over, 0 to 1. */
+  function tinted(predict, picture, alphaBar, patch, light) {
     const wanted = coarse(picture, patch);
+    const pixels = SIZE * SIZE;
     return async (x, t) => {
       const { x0: seen } = await predict(x, t);
       const lost = coarse(seen, patch);
-      const x0 = seen.map((pixel, i) => clamp(pixel - lost[i] + wanted[i]));
+      const change = wanted.map((colour, i) => colour - lost[i]);
+      const lighter = (i) =>
+        LUMA.reduce((sum, part, c) => sum + part * change[c * pixels + i], 0);
+      const x0 = seen.map((pixel, i) =>
+        clamp(pixel + change[i] - (1 - light) * lighter(i % pixels)),
+      );
       return { x0, eps: noiseIn(x, x0, alphaBar[t]) };
     };
   }

@@ -309,16 +309,16 @@ def test_mathematics_of_steering_is_that_of_python(visit, diffusion):
             f"Diffusion.sample({keep}, noise, alphaBar, 4, '{sampler}', 3,"
             " Diffusion.moreNoise(7))",
         )
-        for patch in (8, 64):
+        for patch, light in ((8, 0.5), (64, 1)):
             agree(
                 redraw(
-                    tinted(predict, known, alpha_bar, patch),
+                    tinted(predict, known, alpha_bar, patch, light),
                     *(known, noise, alpha_bar, 700, 10, sampler),
                 ),
-                f"Steering.redraw(Steering.tinted(predict, known, alphaBar, {patch}),"
-                f" known, noise, alphaBar, 700, 10, '{sampler}')",
+                f"Steering.redraw(Steering.tinted(predict, known, alphaBar, {patch},"
+                f" {light}), known, noise, alphaBar, 700, 10, '{sampler}')",
             )
-    for t in range(0, 1000, 50):  # as far as the slider goes, and beyond
+    for t in (*range(50, 1000, 50), 999):  # the slider's
         for steps in (1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250):
             count = page.evaluate(f"Steering.stepsFrom({t}, {steps}, alphaBar)")
             assert count == max(1, round(steps * (t + 1) / 1000))
@@ -457,7 +457,7 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
     alpha_bar, model = diffusion.alphas_cumprod, diffusion.model
     asked = guided(diffusion, labels_for(model, "kuba", [42]), 2)
     for colours, predict in (
-        ("yours", tinted(asked, drawing, alpha_bar, 16)),
+        ("yours", tinted(asked, drawing, alpha_bar, 8, 0.5)),
         ("the model's", asked),
     ):
         live.get_by_text(colours, exact=True).click()
