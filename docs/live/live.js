@@ -61,13 +61,15 @@ const Live = (() => {
   }
 
   async function savePng(w) {
-    const name = save(w, ".png", await Pictures.toPng(w.mode.picture(w), 4));
-    w.ui.status.textContent = `Saved ${name}.`;
+    const { run, mode, ui } = w;
+    const png = await Pictures.toPng(mode.picture(w), 4);
+    ui.status.textContent = `Saved ${save({ mode, run }, ".png", png)}.`;
   }
 
   async function saveRepeat(w) {
-    const { png, said } = await Pictures.toRepeat(w.mode.picture(w));
-    w.ui.status.textContent = `Saved ${save(w, "_repeat.png", png)}: ${said}.`;
+    const { run, mode, ui } = w;
+    const { png, said } = await Pictures.toRepeat(mode.picture(w));
+    ui.status.textContent = `Saved ${save({ mode, run }, "_repeat.png", png)}: ${said}.`;
   }
 
   // --- What is seen --------------------------------------------------------------
@@ -179,10 +181,11 @@ const Live = (() => {
     return `, asked for ${words(name)}`;
   }
 
+  const isPressed = (button) => button.getAttribute("aria-pressed") === "true";
+
   /** The picture that a run has come to, in the frame; and in words. */
   function showPicture(w, picture, text) {
-    const times = w.ui.repeat.getAttribute("aria-pressed") === "true" ? 3 : 1;
-    Pictures.paintRepeat(w.ui.picture, picture, times);
+    Pictures.paintRepeat(w.ui.picture, picture, isPressed(w.ui.repeat) ? 3 : 1);
     const about = `${asked(w.run)}: mainly ${Pictures.mainColours(picture)}`;
     caption(w, "picture", text, text + about);
   }
@@ -489,12 +492,11 @@ const Live = (() => {
       };
       const ask = (family) => {
         const label = Diffusion.labelFor(FAMILIES, family, run.seeds[0]);
-        const weight = family === "none" ? 1 : run.guidance;
-        const velocity = Diffusion.guided(timed, label, weight, ONE_PASS);
+        const velocity = Diffusion.guided(timed, label, run.guidance, ONE_PASS);
         return Diffusion.predictor(velocity, run.alphaBar);
       };
-      const verb = await mode.compute(w, run, ask);
-      if (!run.stopped) ui.main.textContent = verb ?? `${mode.verb(w)} again`;
+      await mode.compute(w, run, ask);
+      if (!run.stopped) ui.main.textContent = `${mode.verb(w)} again`;
     } catch (error) {
       if (!run.stopped) showFailure(w, error.message);
     }
@@ -574,8 +576,7 @@ const Live = (() => {
     });
     ui.play.addEventListener("click", () => play(w));
     ui.repeat.addEventListener("click", () => {
-      const pressed = ui.repeat.getAttribute("aria-pressed") === "true";
-      ui.repeat.setAttribute("aria-pressed", !pressed);
+      ui.repeat.setAttribute("aria-pressed", !isPressed(ui.repeat));
       show(w);
     });
     ui.png.addEventListener("click", () => savePng(w));

@@ -264,14 +264,13 @@
     const walk = Diffusion.sample(predict, noises[0], alphaBar, steps, sampler);
     let count = 0;
     for await (const { x0 } of walk) {
-      if (!(await goOn(run))) return undefined;
+      if (!(await goOn(run))) return;
       Pictures.paint(w.ui.board, x0);
       w.ui.main.dataset.progress = `${Math.min(++count, steps)}/${steps}`;
     }
     w.mode.taken(w);
     reset(w);
     w.ui.status.textContent = "Now tear it: brush over the cloth, then press Mend.";
-    return undefined;
   }
 
   // --- Sketch: strokes become cloth ----------------------------------------------------
