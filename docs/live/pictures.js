@@ -37,9 +37,8 @@ const Pictures = (() => {
 
   /** The picture of SIZE pixels a side on a canvas: squares of its pixels, averaged. */
   function fromCanvas(canvas) {
-    const { data, width } = canvas.getContext("2d").getImageData(
-      ...[0, 0, canvas.width, canvas.height],
-    );
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
     const factor = width / SIZE;
     const picture = new Float32Array(3 * SIZE * SIZE).fill(-1);
     for (let i = 0; i < data.length; i++) {
@@ -70,11 +69,10 @@ const Pictures = (() => {
     const side = Math.min(bitmap.width, bitmap.height);
     const [left, top] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
     const context = canvas.getContext("2d");
-    context.globalCompositeOperation = "source-over";
     context.imageSmoothingQuality = "high";
     context.fillStyle = "white";
-    context.fillRect(0, 0, canvas.width, canvas.height);
     const whole = [0, 0, canvas.width, canvas.height];
+    context.fillRect(...whole);
     context.drawImage(bitmap, left, top, side, side, ...whole);
   }
 

@@ -246,12 +246,10 @@
       if (run.family === "any") Object.assign(run, { family: "none", guidance: 1 });
       const [again, fresh] = [0, 1].map(() => Diffusion.moreNoise(seeds[1]));
       const mask = whereWhole(w);
-      const predict = Steering.keeping(
-        ...[ask(run.family), w.cloth, mask, alphaBar, fresh],
-      );
-      const walk = Diffusion.sample(
-        ...[predict, noises[1], alphaBar, steps, sampler, resamplings, again],
-      );
+      const asked = ask(run.family);
+      const predict = Steering.keeping(asked, w.cloth, mask, alphaBar, fresh);
+      const how = [steps, sampler, resamplings, again];
+      const walk = Diffusion.sample(predict, noises[1], alphaBar, ...how);
       await follow(w, run, walk, (steps - 1) * resamplings + 1);
     },
   };
@@ -370,9 +368,8 @@
       if (colours === "yours") {
         predict = Steering.tinted(predict, drawing, alphaBar, PATCH, LIGHT);
       }
-      const walk = Steering.redraw(
-        ...[predict, drawing, noises[0], alphaBar, t, steps, sampler],
-      );
+      const how = [t, steps, sampler];
+      const walk = Steering.redraw(predict, drawing, noises[0], alphaBar, ...how);
       await follow(w, run, walk, Steering.stepsFrom(t, steps, alphaBar));
     },
   };
