@@ -33,7 +33,7 @@ def launched(folder):
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         said = profile / "WebDriverBiDiServer.json"
-        patient(said.exists)
+        patient(lambda: said.exists() and said.stat().st_size)
         server = json.loads(said.read_text())
         url = f"ws://{server['ws_host']}:{server['ws_port']}/session"
         with connect(url, max_size=None) as socket:
