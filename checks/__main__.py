@@ -9,9 +9,10 @@ Exit code 0: all is done, 1: something is open, 2: wrong usage.
 
 To see whether their TODOs are right, a student's exercise3_morph.py,
 exercise3_sampler.py and exercise4_steer.py are run: with a tiny model that draws
-nothing, each in a process of its own with a time limit. This is no sandbox: that code
-may read, change and send whatever you may. Check the work of people you do not trust
-where there is nothing to lose.
+nothing, each in a process of its own, limited in time and memory. Where bubblewrap is
+installed (Linux), that process has no network and writes nowhere else. Elsewhere this
+is no sandbox: that code may read, change and send whatever you may. Check the work of
+people you do not trust where there is nothing to lose.
 """
 
 import json
@@ -20,11 +21,25 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
+INSTALL = "Install what is missing here: pip install -r requirements.txt"
 
-from checks.class_page import WARNING, check_student, folders_in, write_class
-from checks.folder import TITLES, check_folder, count, sentence
-from ddpm.command_line import run, script_parser
+try:
+    from tqdm import tqdm
+
+    from checks import student_code
+    from checks.class_page import (
+        check_student,
+        students_in,
+        summary_of,
+        warning,
+        write_class,
+    )
+    from checks.folder import TITLES, check_folder, count, sentence
+    from ddpm.command_line import run, script_parser
+    from ddpm.files import writable
+except ImportError as missing:  # it is the grader's, and no student's
+    print(f"Nobody was marked: {missing}. {INSTALL}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def show(report):
@@ -41,26 +56,35 @@ def show(report):
 
 def check_one(folder, as_json):
     """Say what is done in a folder; returns whether all of it is."""
-    report = check_folder(folder)
+    report, _ = check_folder(folder)
     print(json.dumps(report, indent=2)) if as_json else show(report)
     return report["done"]
 
 
-def check_class(folders, out, as_json):
+def check_class(folder, out, as_json):
     """The same of a class, and its page; returns whether all have done all."""
-    print(WARNING, file=sys.stderr)
+    print(warning(), file=sys.stderr)
+    folders, left_out = students_in(folder)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(check_student, folders)
-        rows = list(tqdm(found, "Checking", len(folders), disable=None))
-    ending = write_class(rows, out)
+        try:
+            found = pool.map(check_student, folders)
+            rows = list(tqdm(found, "Checking", len(folders), disable=None))
+        except BaseException:  # Ctrl-C, for one: no process outlives it
+            pool.shutdown(wait=False, cancel_futures=True)
+            student_code.stop_all()
+            raise
     reports = [report for report, _ in rows]
+    summary = summary_of(reports, left_out)
     if as_json:
         print(json.dumps(reports, indent=2))
     else:
         for report in reports:
             done, of = count(report)
             print(f"{report['name']:40}  {done:2} of {of}  {report['path']}")
-        print(ending)
+        print(summary)
+    write_class(rows, summary, out)
+    where = sys.stderr if as_json else sys.stdout
+    print(f"Wrote class.html and class_morphs.png to {out.resolve()}.", file=where)
     return all(report["done"] for report in reports)
 
 
@@ -76,18 +100,29 @@ def main(argv=None):
         help="one folder a student",
     )
     parser.add_argument(
-        "--out", type=Path, default=".", help="folder that --class writes to (.)"
+        "--out",
+        type=Path,
+        default=".",
+        help="folder that --class writes to (.)",
     )
     args = parser.parse_args(argv)
     folder = args.students or args.folder
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         parser.error(f"{folder} is not a folder")
-    if args.students and not folders_in(folder):
-        parser.error(f"{folder} has no folder in it: put one there for each student")
-    if args.students:
-        done = check_class(folders_in(folder), args.out, args.json)
-    else:
-        done = check_one(folder, args.json)
+    try:
+        if args.students and not students_in(folder)[0]:
+            parser.error(
+                f"{folder} has no folder in it: put one there for each student"
+            )
+    except OSError as error:
+        parser.error(f"{folder} cannot be read: {error.strerror}")
+    try:
+        if args.students:
+            done = check_class(folder, writable(args.out), args.json)
+        else:
+            done = check_one(folder, args.json)
+    except student_code.CannotMark as error:
+        parser.exit(2, f"Nobody was marked: {error}. {INSTALL}\n")
     raise SystemExit(not done)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import io
 import math
 from collections import Counter
@@ -10,36 +11,82 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from matplotlib import get_data_path
+from matplotlib.font_manager import findSystemFonts
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from checks.folder import TITLES, check_folder, count, sentence
-from checks.student_files import NotDone, frames_of
+from checks.student_code import bubblewrap
+from checks.student_files import is_litter, plain
 from ddpm.files import replacing
 
-WARNING = (
-    "Each student's code of Exercises 3 and 4 is run in a process of its own with a "
-    "time limit. This is no sandbox: such code may do whatever you may."
-)
+PLAIN_FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+LEVELS = 5  # of folders around a student's work, as archives put them
 
 
-def folders_in(folder):
-    """Folders in a folder, by name, without hidden ones and links."""
-    found = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()]
-    shown = (path for path in found if path.name[0] not in "._")
-    return sorted(shown, key=lambda path: path.name.casefold())
+def warning():
+    """What running the code of others may do, and what keeps it from that here."""
+    says = (
+        "Students' code of Exercises 3 and 4 is run, with limits of time and memory. "
+    )
+    if bubblewrap():
+        return says + "Bubblewrap keeps it from the network and from writing files."
+    return says + (
+        "This is no sandbox: such code may do whatever you may. On Linux, install "
+        "bubblewrap, and it is shut in."
+    )
+
+
+def students_in(folder):
+    """(folders, [why something else is left out]) of a class, each by name.
+
+    What belongs to the system is passed over without a word.
+    """
+    folders, left_out = [], []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name.casefold()):
+        name = plain(path.name, 80)
+        if is_litter(path.name):
+            continue
+        if path.is_symlink():
+            left_out.append(f"{name} is a link")
+        elif not path.is_dir():
+            left_out.append(f"{name} is no folder")
+        elif name.startswith("."):
+            left_out.append(f"{name} is hidden")
+        else:
+            folders.append(path)
+    return folders, left_out
 
 
 def check_student(folder):
-    """(report, frames of the morph or None) of one folder of a class."""
+    """(report, film or None) of one folder of a class."""
     inside = folder
     with contextlib.suppress(OSError):  # an archive may have put one more around
-        while len(list(inside.iterdir())) == 1 and (only := folders_in(inside)):
-            inside = only[0]
-    report = check_folder(inside, folder.name)
-    try:
-        return report, frames_of(inside / "my_morph.gif", "", 96)[0]
-    except NotDone:
-        return report, None
+        for _ in range(LEVELS):
+            found = [path for path in inside.iterdir() if not is_litter(path.name)]
+            if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
+                break
+            inside = found[0]
+    return check_folder(inside, folder.name)
+
+
+@functools.cache
+def letters_of(path):
+    """The code points that a font file has a picture of; none if it cannot be read."""
+    with contextlib.suppress(RuntimeError, OSError, ValueError):
+        return set(FT2Font(path).get_charmap())
+    return set()
+
+
+def name_and_font(name, number):
+    """A name and a font that has all its letters; without one, the student's number."""
+    letters = {ord(letter) for letter in name if not letter.isspace()}
+    known = letters <= letters_of(PLAIN_FONT)
+    for path in (PLAIN_FONT, *(() if known else sorted(findSystemFonts()))):
+        with contextlib.suppress(OSError):  # of emoji alone, for one
+            if letters <= letters_of(path):
+                return name, ImageFont.truetype(path, 14)
+    return f"number {number} of class.html", ImageFont.truetype(PLAIN_FONT, 14)
 
 
 def contact_sheet(rows):
@@ -50,19 +97,22 @@ def contact_sheet(rows):
     size = (columns * wide + gap, math.ceil(len(rows) / columns) * high + gap)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 14)
     for i, (report, frames) in enumerate(rows):
         x, y = gap + wide * (i % columns), gap + high * (i // columns)
         if frames is None:
             draw.rectangle((x, y, x + wide - gap - 1, y + side - 1), "#eeeeee")
             middle = (x + (wide - gap) / 2, y + side / 2)
+            font = ImageFont.truetype(PLAIN_FONT, 14)
             draw.text(middle, "no morph yet", "#666666", font, "mm")
         else:
             for k, at in enumerate(np.linspace(0, len(frames) - 1, 5).round()):
                 frame = Image.fromarray(frames[int(at)]).resize((side, side))
                 sheet.paste(frame, (x + (side + 2) * k, y))
-        caption = report["name"] + (f", {report['path']}" if report["path"] else "")
-        draw.text((x, y + side + 4), caption, "#222222", font)
+        name, font = name_and_font(report["name"], i + 1)
+        path = f", {report['path']}" if report["path"] else ""
+        while draw.textlength(name + path, font) > wide - gap:
+            name = name.rstrip("…")[:-1] + "…"
+        draw.text((x, y + side + 4), name + path, "#222222", font)
     return sheet
 
 
@@ -77,8 +127,7 @@ def page_row(report, frames):
     """What the page shows of one student."""
     checks, morph = report["checks"], ""
     if frames is not None:
-        few = np.linspace(0, len(frames) - 1, min(len(frames), 24)).round().astype(int)
-        film = [Image.fromarray(frames[i]).resize((96, 96)) for i in few]
+        film = [Image.fromarray(frame).resize((96, 96)) for frame in frames]
         morph = data_uri(film, "webp", save_all=True, duration=120, loop=0, quality=80)
     remarkable = ("exercise1_output.png", "CONFIG")
     remarks = [c["says"] for c in checks if c["item"] in remarkable and c["done"]]
@@ -92,25 +141,31 @@ def page_row(report, frames):
     }
 
 
-def write_class(rows, out):
-    """Write class_morphs.png and class.html, a page that needs no other file.
-
-    rows: [(report, frames of the morph or None)]. Returns what to say about it.
-    """
-    sheet = contact_sheet(rows)
-    reports = [report for report, _ in rows]
+def summary_of(reports, left_out):
+    """How many have done all, what is most often open, what is no student's folder."""
     summary = f"{sum(r['done'] for r in reports)} of {len(reports)} have done all."
     still = Counter(c["item"] for r in reports for c in r["checks"] if not c["done"])
     if still:
         most = (f"{item} ({number})" for item, number in still.most_common(3))
         summary += f" Most often open: {', '.join(most)}."
+    if left_out:
+        summary += f" Left out: {', '.join(left_out)}."
+    return summary
+
+
+def write_class(rows, summary, out):
+    """Write class_morphs.png and class.html, a page that needs no other file.
+
+    rows: [(report, frames of the morph or None)].
+    """
+    sheet = contact_sheet(rows)
     here = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=here, autoescape=True).get_template("class_page.html")
     text = page.render(
         summary=summary,
         rows=[page_row(*row) for row in rows],
         sheet=data_uri([sheet], "png"),
-        warning=WARNING,
+        warning=warning(),
         sentence=sentence,
         titles=TITLES,
     )
@@ -118,4 +173,3 @@ def write_class(rows, out):
         sheet.save(temporary)
     with replacing(out / "class.html") as temporary:
         temporary.write_text(text, "utf-8")
-    return f"{summary}\nWrote class.html and class_morphs.png to {out.resolve()}."

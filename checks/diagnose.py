@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from denoising_diffusion_pytorch.version import __version__ as library_version
 from tqdm import tqdm
 
-from checks.student_files import looks
+from checks.student_files import looks, looks_of_data
 from ddpm.checkpoints import (
     ENOUGH_STEPS,
     SCHEDULES,
@@ -28,6 +28,7 @@ from ddpm.checkpoints import (
 )
 from ddpm.command_line import run, script_parser
 from ddpm.dataset import textiles
+from ddpm.looks import TEXTILES
 from ddpm.network import computes_bf16, pick_device
 from ddpm.pictures import to_uint8
 from ddpm.sampling import draw_noise
@@ -194,12 +195,15 @@ def lagging(averaged, last):
     return [("EMA", text, remedy)]
 
 
-def drawn(diffusion, explained):
-    """A finding if pictures drawn with the model are not what they should be."""
+def drawn(diffusion, explained, usual=TEXTILES):
+    """A finding if pictures drawn with the model are not what they should be.
+
+    usual: contrast and grain of those it was trained on.
+    """
     seeds = range(42, 42 + PICTURES)
     pictures = draw(diffusion, seeds, min(20, diffusion.num_timesteps), "dpmpp")
     finite = pictures.isfinite().all()
-    word = looks(to_uint8(pictures)) if finite else "not a number"
+    word = looks(to_uint8(pictures), usual) if finite else "not a number"
     remedy = "Train on: grain and pale colours are the last to go."
     if not finite:
         remedy = (
@@ -230,7 +234,7 @@ def findings(checkpoint, path, device):
     print(f"Loaded as {diffusion.objective}. Error if its answers are {answers}")
     print("(0 is perfect, 1 is what the mean would have).")
     found += fits(table, diffusion.objective)
-    return found + drawn(diffusion, explained=bool(found))
+    return found + drawn(diffusion, bool(found), looks_of_data(checkpoint))
 
 
 def machine(device):

@@ -1,104 +1,86 @@
 """Exercises 3 and 4: is a student's code right, whatever it looks like?
 
-What runs here is that code, in a process that `student_code` has started for it.
+It runs in another process (`student_code`), which hands on what its functions return;
+what that is worth is judged here.
 """
 
-import contextlib
-import faulthandler
-import json
-import os
-import sys
-import types
-from pathlib import Path
+from types import SimpleNamespace
 
-import matplotlib.figure  # noqa: F401  (slow the first time: before the clock runs)
 import numpy as np
 
 from checks import sampler_todos, steer_todos, todos
-from checks.student_code import MORPH, SAMPLER, STEER
-from checks.student_files import LARGEST_FILE, NotDone, frames_of, plain
+from checks.student_code import Process
+from checks.student_files import MORPH, SAMPLER, STEER, NotDone, plain
 from ddpm.checkpoints import save_weights
 from ddpm.files import UserError
 from ddpm.network import LESSON_CONFIG, build
 from ddpm.pictures import lerp, slerp
 from ddpm.sampling import draw_noise
 
-MEMORY_LIMIT = 4 * 2**30  # bytes, where the system can limit them
-
-BLENDING = ("blend_values", "blend")
-
-# A model that draws nothing, in no time.
+# A model that draws nothing, in no time, and can be asked.
 TINY = LESSON_CONFIG | {
     "dim": 8,
     "dim_mults": (1,),
     "full_attn": (False,),
     "patch": 8,
+    "families": ("kente", "kuba"),
 }
-ASKED = TINY | {"families": ("kente", "kuba")}  # and one that can be asked
+MODEL = "tiny.pt"
 
 
-def child(path, result, watchdog, limit):
-    """Limit what can be limited, judge, and write it down."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # not on all systems
-        import resource
+class Function:
+    """A student's function, which runs in its process."""
 
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
-    sys.argv = [path]
-    with open(watchdog, "w") as trace:
-        # Its thread needs no GIL: it ends what no exception could.
-        faulthandler.dump_traceback_later(float(limit), exit=True, file=trace)
-        found = json.dumps(judge(Path(path), Path(result).parent))
-        faulthandler.cancel_dump_traceback_later()
-    Path(result).write_text(found)
-    os._exit(0)  # threads that the student's code has left do not hold us up
+    def __init__(self, process, script, name, line, variables):
+        self.process, self.__name__ = process, name
+        if line:
+            self.__code__ = SimpleNamespace(
+                co_filename=script, co_firstlineno=int(line), co_varnames=variables
+            )
+
+    def __call__(self, *args):
+        return self.process.ask(self.__name__, *args)
+
+
+class Student:
+    """A student's script, run in a process: its functions by name, and its main."""
+
+    def __init__(self, process, path, home):
+        self.process, self.path, self.home = process, path, home
+        facts = process.ask("load", str(path.resolve()), read=dict)
+        self.functions, self.num_frames = facts["functions"], facts["frames"]
+
+    def function(self, name):
+        try:
+            line, variables = self.functions[name]
+            return Function(self.process, self.path.name, name, line, variables)
+        except (LookupError, TypeError, ValueError):
+            text = f"The function {name} is missing: take the lesson's file."
+            raise NotDone(text) from None
+
+    def draw(self, name, *flags):
+        """Have its main draw a picture with a model that draws nothing."""
+        common = ["--device", "cpu", "--steps", "1", "--family", "any"]
+        common += ["--checkpoint", str(self.home / MODEL), "--out", str(self.home)]
+        self.process.ask("main", [*flags, *common])
+        if not (self.home / name).is_file():
+            text = f"Its main() saves no {name}: take it from the lesson's file."
+            raise NotDone(text)
 
 
 def judge(path, home):
-    """Try a student's script of Exercise 3 or 4: a dict as RESULT describes.
+    """Try a student's script of Exercise 3 or 4: {what: complaint, empty if none}.
 
-    home: a folder in which it may draw, with a model that draws nothing.
+    home: an empty folder in which it may draw. For the morph, "path" is lerp or slerp.
     """
-    judges = {MORPH: judge_morph, SAMPLER: judge_sampler, STEER: judge_steer}
-    return judges[path.name](path, home)
-
-
-def judge_morph(path, home):
-    found = {"path": "", "morph": "", "frames": 0, "seconds": 0}
-    student, complaint = attempt(module_of, path)
-    if complaint:
-        return found | dict.fromkeys(("todo_1", "todo_2", "morph"), complaint)
-    _, found["todo_1"] = attempt(try_values, student)
-    name, found["todo_2"] = attempt(try_blend, student)
-    found["path"] = name or ""
-    length, found["morph"] = attempt(try_main, student, home)
-    if length:
-        found["frames"], found["seconds"] = length
-    return found
-
-
-def judge_sampler(path, home):
-    student, complaint = attempt(module_of, path)
-    if complaint:
-        return dict.fromkeys(("mix", "estimate", "step", "picture"), complaint)
-    found = {}
-    for name in ("mix", "estimate", "step"):
-        check = getattr(sampler_todos, f"check_{name}")
-        _, found[name] = attempt(lambda c=check, n=name: c(*functions_of(student, n)))
-    _, found["picture"] = attempt(draw_with, student, home, "exercise3_sampler.png")
-    return found
-
-
-def judge_steer(path, home):
-    student, complaint = attempt(module_of, path)
-    if complaint:
-        return dict.fromkeys(("guide", "put_back", "ask", "mend"), complaint)
-    found = {}
-    for goal, (line, name) in enumerate((("guide", "ask"), ("put_back", "mend")), 1):
-        check = getattr(steer_todos, f"check_{line}")
-        _, found[line] = attempt(lambda c=check, n=line: c(*functions_of(student, n)))
-        picture, flags = f"exercise4_{name}.png", ["--goal", str(goal)]
-        _, found[name] = attempt(draw_with, student, home, picture, ASKED, flags)
+    save_weights(build(TINY), TINY, 0, home / MODEL)
+    parts, found = PARTS[path.name], {}
+    with Process("code", home, path.parent) as process:
+        student, complaint = attempt(Student, process, path, home)
+        for name, part in parts.items():
+            result, found[name] = attempt(part, student) if student else ("", complaint)
+            if name == "todo_2":
+                found["path"] = result or ""
     return found
 
 
@@ -108,38 +90,22 @@ def attempt(function, *args):
         return function(*args), ""
     except (UserError, NotDone) as error:
         return None, plain(error)
-    except SystemExit:
-        return None, "It ends Python."
-    except BaseException as error:  # whatever a student may write
+    except Exception as error:  # whatever a student may write
         return None, plain(f"It stops with {type(error).__name__}: {error}")
 
 
-def module_of(path):
-    """A script, run from its source alone as a module that is not __main__."""
-    module = types.ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
-    return module
-
-
-def functions_of(student, *names):
-    """The student's functions of these names."""
-    for name in names:
-        if not isinstance(getattr(student, name, None), types.FunctionType):
-            raise NotDone(f"The function {name} is missing: take the lesson's file.")
-    return [getattr(student, name) for name in names]
-
-
 def try_values(student):
-    blend_values, _ = functions_of(student, *BLENDING)
-    values = todos.check_values(blend_values, student.NUM_FRAMES)
+    blend_values, count = student.function("blend_values"), student.num_frames
+    if type(count) is not int or not 2 <= count <= 1000:
+        raise NotDone("NUM_FRAMES in CONFIG is not a whole number from 2 to 1000.")
+    values = todos.check_values(blend_values, count)
     if not (np.diff(values) > 0).all():
         raise NotDone("TODO 1 stands still or turns back: use np.linspace.")
 
 
 def try_blend(student):
     """Name of the path that TODO 2 takes, told from what it makes of two noises."""
-    _, blend = functions_of(student, *BLENDING)
+    blend = student.function("blend")
     todos.check_blend(blend)
     a, b = draw_noise([1]), draw_noise([2])
     blended = {t: blend(t, a.clone(), b.clone()) for t in (0.25, 0.5, 0.75)}
@@ -156,19 +122,26 @@ def try_blend(student):
     )
 
 
-def draw_with(student, home, name, config=TINY, flags=()):
-    """The picture of that name, which the script draws with a model like none."""
-    model = home / "tiny.pt"
-    save_weights(build(config), config, 0, model)
-    common = ["--device", "cpu", "--steps", "1", "--checkpoint", str(model)]
-    student.main([*flags, *common, "--out", str(home)])
-    if not (home / name).exists():
-        raise NotDone(f"Its main() saves no {name}: take it from the lesson's file.")
-    return home / name
+def line_of(module, name):
+    """How to judge a student's function by `check_name` of a module of ours."""
+    check = getattr(module, f"check_{name}")
+    return lambda student: check(student.function(name))
 
 
-def try_main(student, home):
-    """(frames, seconds) of the morph that the script draws."""
-    path = draw_with(student, home, "my_morph.gif")
-    frames, seconds = frames_of(path, "run exercise3_morph.py")
-    return len(frames), seconds
+PARTS = {  # of each script: what is judged, and how
+    MORPH: {
+        "todo_1": try_values,
+        "todo_2": try_blend,
+        "morph": lambda student: student.draw("my_morph.gif"),
+    },
+    SAMPLER: {
+        **{name: line_of(sampler_todos, name) for name in ("mix", "estimate", "step")},
+        "picture": lambda student: student.draw("exercise3_sampler.png"),
+    },
+    STEER: {
+        "guide": line_of(steer_todos, "guide"),
+        "ask": lambda student: student.draw("exercise4_ask.png", "--goal", "1"),
+        "put_back": line_of(steer_todos, "put_back"),
+        "mend": lambda student: student.draw("exercise4_mend.png", "--goal", "2"),
+    },
+}

@@ -5,6 +5,7 @@ values        which are allowed
 files         one user's error, files written whole or not at all
 textiles      the cloths, drawn by one grammar
 dataset       textiles in a folder, and any folder of pictures
+looks         what pictures look like, in two numbers
 pictures      blending noise, grids, PNG and GIF files
 network       the U-Net, and the diffusion around it
 checkpoints   find, read, recognise, load and save weights

@@ -11,10 +11,13 @@ class Unbroken:
     """A stream to print to, on and on, whether or not anybody reads it.
 
     `| head` is gone after ten lines, `| tee` by the same Ctrl-C: no reason to stop.
+    What a console cannot show, such as a name in another script, is shown by number.
     """
 
     def __init__(self, stream):
         self.stream = stream or open(os.devnull, "w")  # noqa: SIM115  (it was closed)
+        if hasattr(stream, "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text):
         try:

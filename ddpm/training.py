@@ -35,6 +35,7 @@ from ddpm.checkpoints import (
 from ddpm.command_line import check_config
 from ddpm.dataset import COUNT, draw_textiles, load_folder
 from ddpm.files import UserError, replacing, sync_folder, writable
+from ddpm.looks import contrast_and_grain
 from ddpm.network import (
     ALLOWED,
     LESSON_CONFIG,
@@ -194,6 +195,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     step: int = 0
     losses: list = field(default_factory=list)  # [(step, mean since the one before)]
+    looks: tuple | None = None  # contrast and grain of the pictures it is trained on
 
 
 def begin(preset, device, results, start=None):
@@ -359,6 +361,7 @@ def save_milestone(run, preset, results, picture):
         "version": library_version,
         "config": preset.config,
         "losses": run.losses,
+        "looks": run.looks,
     }
     with replacing(results / f"model-{number}.pt") as temporary:
         torch.save(state, temporary)
@@ -520,6 +523,8 @@ def train(
         if fresh and accelerator.is_main_process:
             move_aside(results)
     run = begin(preset, accelerator.device, results, start)
+    some = images[:: math.ceil(len(images) / 256)].permute(0, 2, 3, 1)
+    run.looks = contrast_and_grain(some.numpy())
     if run.step >= total:
         if run.step == total and accelerator.is_main_process:
             finish(run, preset, out, enough)  # it may have been killed just before
@@ -574,5 +579,5 @@ def finish(run, preset, out, enough):
         print(f"{done}: too few for a model to draw with.")
         return
     path = out / "models" / "ddpm_african_fabrics.pt"
-    save_weights(run.ema, preset.config, run.step, path)
+    save_weights(run.ema, preset.config, run.step, path, looks=run.looks)
     print(f"{done}. Draw with {path}, as the exercises do first.")

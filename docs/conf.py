@@ -26,12 +26,18 @@ include_patterns = ["*.rst", "*/README.rst", "docs/*.rst", "from_scratch/*.rst"]
 exclude_patterns = ["data", "docs/_build", "**/.*"]
 
 html_theme = "pydata_sphinx_theme"
-html_css_files = ["lesson.css", "live.css"]
+html_css_files = ["lesson.css", "live.css", "lab.css"]
 # The live model. What it loads at the press of its button lies in _static/live.
-LIVE = ["diffusion.js", "engine.js", "live.js"]
+LIVE = [
+    f"{name}.js"
+    for name in ("diffusion", "steering", "engine", "pictures", "live", "steer")
+]
 html_static_path = ["_static", "live/live.css", *(f"live/{name}" for name in LIVE)]
 SCRIPTS = ("live/manifest.js", *LIVE, "films.js", "quiz.js", "questions.js")
-html_js_files = [(name, {"defer": ""}) for name in SCRIPTS]
+# The laboratory of the companion track, which learns in the page.
+LAB = ["mlp.js", "process.js", "trainer.js", "lab.js"]
+html_static_path += ["lab/lab.css", *(f"lab/{name}" for name in LAB)]
+html_js_files = [(name, {"defer": ""}) for name in (*SCRIPTS, *LAB)]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "index.html"}  # leads to README.html
 html_title = project
@@ -65,6 +71,8 @@ def lead_to_pages(app, doctree, docname):
 
 
 def copy_downloads(app, error):
+    if not ROOT.is_relative_to(app.srcdir):
+        return  # tests render a page of their own
     if error is None and app.builder.format == "html":
         for path in (path for names in DOWNLOADS for path in ROOT.glob(names)):
             copy = Path(app.outdir, path.relative_to(app.srcdir))

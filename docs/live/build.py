@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ddpm import textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.command_line import run, script_parser
 from ddpm.files import UserError, replacing
@@ -213,10 +214,28 @@ def pack_runtime():
     shutil.copyfile(wheel / "ThirdPartyNotices.txt", notices)
 
 
+def dyes_of(family, count=6):
+    """Dyes of a family's textiles as "#rrggbb", at most so many: the first, then that
+    which differs most from those chosen, and so on while they can be told apart."""
+    rngs = map(np.random.default_rng, range(24))
+    draw, _ = textiles.DRAW[family]
+    corner = np.zeros((1, 1))  # the inks are wanted, not the cloth
+    inks = np.concatenate([draw(rng, corner, corner)[1] for rng in rngs])  # OKLab
+    chosen = inks[:1]
+    for _ in range(count - 1):
+        apart = np.linalg.norm(inks[:, None] - chosen, axis=2).min(axis=1)
+        if apart.max() > 0.06:
+            chosen = np.concatenate([chosen, inks[[apart.argmax()]]])
+    pixels = np.rint(255 * textiles.srgb(chosen)).clip(0, 255).astype(np.uint8)
+    return ["#" + bytes(pixel).hex() for pixel in pixels]
+
+
 def write_manifest(step, unet):
-    """What the page knows before it loads anything: families, sizes, which weights."""
+    """What the page knows before it loads anything: families, their dyes, sizes, which
+    weights."""
     manifest = {
         "families": unet.families,
+        "dyes": {family: dyes_of(family) for family in unet.families},
         "guidance": unet.guidance,
         "weights": hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest(),
         "step": step,

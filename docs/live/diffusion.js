@@ -1,5 +1,5 @@
 /* The lesson's mathematics once more, in JavaScript: noise, walk, samplers, guidance,
-   families, slerp.
+   families, slerp. steering.js has what Exercise 4 adds.
 
    Read it beside ddpm/sampling.py, ddpm/steering.py and ddpm/pictures.py: names and
    results are the same. A picture is a Float32Array of 3 * 64 * 64 numbers in [-1, 1],
@@ -35,14 +35,12 @@ const Diffusion = (() => {
     }
   }
 
-  /** Standard normal noise, the very numbers of draw_noise([seed]) in Python.
+  /** The next standard normal noise from a Mersenne Twister, as torch.randn makes it.
 
       torch fills a large tensor with uniform numbers of 24 bits, then turns each
       sixteen of them into normal ones, the first eight with the last eight (Box and
-      Muller 1958). seed: 0 to 2^53 - 1; the state, whose numbers have 32 bits, takes
-      the lowest 32 of it, as in torch. */
-  function drawNoise(seed) {
-    const random = mersenneTwister(seed);
+      Muller 1958). */
+  function normal(random) {
     const noise = new Float32Array(LENGTH);
     for (let i = 0; i < LENGTH; i++) {
       noise[i] = (random.next().value & 0xffffff) / 0x1000000;
@@ -58,6 +56,19 @@ const Diffusion = (() => {
     return noise;
   }
 
+  /** The noise of a seed, the very numbers of draw_noise([seed]) in Python.
+
+      seed: 0 to 2^53 - 1; the state, whose numbers have 32 bits, takes the lowest 32
+      of it, as in torch. */
+  const drawNoise = (seed) => normal(mersenneTwister(seed));
+
+  /** Fresh noise without end, as more_noise([seed]) in Python. */
+  function* moreNoise(seed) {
+    const random = mersenneTwister(seed);
+    normal(random); // the walk begins with this one
+    for (;;) yield normal(random);
+  }
+
   /** `count` evenly spaced numbers from first to last, rounded as torch rounds them. */
   function linspace(first, last, count, round) {
     if (count === 1) return [first];
@@ -71,36 +82,80 @@ const Diffusion = (() => {
 
   /** The walk from noise to picture: [[t, next], ...], ending with next = -1.
 
-      T timesteps, of which `steps` are visited, evenly spaced. */
-  function timestepPairs(T, steps) {
+      T timesteps, of which `steps` are visited, evenly spaced. resamplings: how often
+      each step but the last is gone; in between the walk climbs back, to next > t. */
+  function timestepPairs(T, steps, resamplings = 1) {
     const times = linspace(-1, T - 1, steps + 1, Math.fround)
       .map(Math.trunc)
       .reverse();
-    return times.slice(0, -1).map((t, i) => [t, times[i + 1]]);
+    const pairs = times.slice(0, -1).map((t, i) => [t, times[i + 1]]);
+    const last = pairs.pop();
+    const climbing = pairs.flatMap(([t, next]) => {
+      const again = Array(resamplings - 1).fill([[t, next], [next, t]]);
+      return [...again.flat(), [t, next]];
+    });
+    return [...climbing, last];
+  }
+
+  /** How much of a noisy picture is picture, how much noise: square roots. */
+  const shares = (alphaBar) => [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
+
+  /** The picture x0 under noise: x as it is at some timestep. Ho et al. (2020), eq. 4. */
+  function addNoise(x0, noise, alphaBar) {
+    const [signal, sigma] = shares(alphaBar);
+    return x0.map((xi, i) => signal * xi + sigma * noise[i]);
+  }
+
+  /** The other way round: the noise in x, if x0 is the picture in it. */
+  function noiseIn(x, x0, alphaBar) {
+    const [signal, sigma] = shares(alphaBar);
+    return x.map((xi, i) => (xi - signal * x0[i]) / sigma);
+  }
+
+  const clamp = (number) => Math.max(-1, Math.min(1, number));
+
+  /** From velocity(x, t) -> v to predict(x, t) -> {x0, eps}, what samplers ask. */
+  function predictor(velocity, alphaBar) {
+    return async (x, t) => {
+      const [signal, sigma] = shares(alphaBar[t]);
+      const v = await velocity(x, t);
+      const x0 = x.map((xi, i) => clamp(signal * xi - sigma * v[i]));
+      return { x0, eps: noiseIn(x, x0, alphaBar[t]) };
+    };
   }
 
   /** From noise to picture, step by step: yields {t, x, x0}, at last t = -1, x = x0.
 
       x is the noisy picture at timestep t, x0 the picture predicted from it.
-      predict: (x, t) -> the velocity v that the network answers, or its promise.
+      predict: (x, t) -> {x0, eps}, or its promise.
       sampler: ddim (Song et al. 2021, eq. 12 with sigma = 0) or dpmpp,
-      DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2). */
-  async function* denoise(predict, alphaBar, noise, steps, sampler) {
+      DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2).
+      resamplings: as above; then `fresh` is noise for climbing, as from moreNoise. */
+  async function* sample(
+    predict,
+    noise,
+    alphaBar,
+    steps,
+    sampler,
+    resamplings = 1,
+    fresh = null,
+  ) {
     let x = noise;
     let before = null; // x0 and step of log-SNR of the step before, for dpmpp
-    for (const [t, next] of timestepPairs(alphaBar.length, steps)) {
-      const [signal, sigma] = [Math.sqrt(alphaBar[t]), Math.sqrt(1 - alphaBar[t])];
-      const v = await predict(x, t);
-      const x0 = x.map((xi, i) =>
-        Math.max(-1, Math.min(1, signal * xi - sigma * v[i])),
-      );
+    for (const [t, next] of timestepPairs(alphaBar.length, steps, resamplings)) {
+      if (next > t) {
+        x = addNoise(x, fresh.next().value, alphaBar[next] / alphaBar[t]);
+        before = null;
+        continue;
+      }
+      const { x0, eps } = await predict(x, t);
       yield { t, x, x0 };
       if (next < 0) {
         yield { t: -1, x: x0, x0 };
         return;
       }
-      const signalNext = Math.sqrt(alphaBar[next]);
-      const sigmaNext = Math.sqrt(1 - alphaBar[next]);
+      const [signal, sigma] = shares(alphaBar[t]);
+      const [signalNext, sigmaNext] = shares(alphaBar[next]);
       if (sampler === "dpmpp") {
         const h = Math.log(signalNext / sigmaNext) - Math.log(signal / sigma);
         const bend = before ? h / (2 * before.h) : 0;
@@ -112,15 +167,12 @@ const Diffusion = (() => {
         });
         before = { x0, h };
       } else {
-        x = x.map((xi, i) => {
-          const eps = (xi - signal * x0[i]) / sigma;
-          return signalNext * x0[i] + sigmaNext * eps;
-        });
+        x = addNoise(x0, eps, alphaBar[next]);
       }
     }
   }
 
-  /** From network(x, t, label) -> v to predict(x, t) -> v, which asks more firmly.
+  /** From network(x, t, label) -> v to velocity(x, t) -> v, which asks more firmly.
 
       Classifier-free guidance (Ho and Salimans 2022, eq. 6): the difference that the
       label makes is taken `weight` times; 1 is the label alone, in one pass and not
@@ -181,8 +233,13 @@ const Diffusion = (() => {
   return {
     SIZE,
     drawNoise,
+    moreNoise,
     timestepPairs,
-    denoise,
+    addNoise,
+    noiseIn,
+    clamp,
+    predictor,
+    sample,
     guided,
     familyOf,
     labelFor,

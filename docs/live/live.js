@@ -1,17 +1,20 @@
-/* The live model in the lesson page: each <div class="live" data-mode="draw"> or
-   "morph" becomes a small laboratory. diffusion.js has the mathematics, engine.js the
-   network; here is what the reader sees and touches.
+/* The live model in the lesson page: each <div class="live" data-mode="draw"> becomes a
+   small laboratory, "morph", "mend" and "sketch" others. diffusion.js and steering.js
+   have the mathematics, engine.js the network, pictures.js canvases and files; here is
+   what the reader sees and touches, and in steer.js what is drawn on.
 
    w is a widget: {root, mode, form, ui, run, player}. ui holds its parts by their
    data-part; run is what was last begun: its settings, noises and pictures. */
 
 "use strict";
 
-(() => {
-  const SIZE = Diffusion.SIZE;
+const Live = (() => {
+  const { SIZE } = Diffusion;
+  const { paint } = Pictures;
   const STEPS = [1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250];
   const SAMPLERS = { dpmpp: "DPM-Solver++", ddim: "DDIM" };
   const FAMILIES = LIVE.families; // that the network can be asked for
+  const CLOTHS = ["any", ...FAMILIES, "none"];
   const ONE_PASS = LIVE.guidance === "one pass"; // how it can be asked more firmly
   const STRIDES = [32, 16, 8, 4, 2, 1]; // of a morph: coarse first, then filled in
   const PLACES = STRIDES[0];
@@ -24,65 +27,25 @@
     `The first press loads ${MEGABYTES} MB. Then the model runs on your own ` +
     "processor, and nothing is sent anywhere.";
 
+  const CALM = matchMedia("(prefers-reduced-motion: reduce)");
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   const words = (name) => name.replaceAll("_", " ");
   const stepsOf = (count) => (count === 1 ? "1 step" : `${count} steps`);
 
-  // --- Pictures and files ------------------------------------------------------
+  /** One of the known values: a page's controls can be tampered with. */
+  const known = (values, value) => (values.includes(value) ? value : values[0]);
 
-  /** Pictures side by side as ImageData, each pixel `factor` pixels wide and high. */
-  function toImage(pictures, factor = 1) {
-    const side = SIZE * factor;
-    const image = new ImageData(side * pictures.length, side);
-    for (let i = 0, y = 0; y < side; y++) {
-      for (let x = 0; x < image.width; x++, i += 4) {
-        const picture = pictures[Math.floor(x / side)];
-        const row = Math.floor(y / factor);
-        const pixel = row * SIZE + Math.floor((x % side) / factor);
-        for (let c = 0; c < 3; c++) {
-          // The array of an ImageData rounds and clamps by itself.
-          image.data[i + c] = (picture[c * SIZE * SIZE + pixel] + 1) * 127.5;
-        }
-        image.data[i + 3] = 255;
-      }
-    }
-    return image;
-  }
-
-  function paint(canvas, picture, left = 0) {
-    canvas.getContext("2d").putImageData(toImage([picture]), left, 0);
-  }
-
-  /** frames: [{pictures, delay in ms}], pictures side by side -> an endless GIF. */
-  async function toGif(gifenc, frames) {
-    const gif = gifenc.GIFEncoder();
-    for (const { pictures, delay } of frames) {
-      await sleep(0); // the page stays awake
-      const palette = gifenc.quantize(toImage(pictures).data, 256);
-      const { data, width, height } = toImage(pictures, 4);
-      const indexed = gifenc.applyPalette(data, palette);
-      gif.writeFrame(indexed, width, height, { palette, delay });
-    }
-    gif.finish();
-    return new Blob([gif.bytes()], { type: "image/gif" });
-  }
-
-  function toPng(picture) {
-    const canvas = document.createElement("canvas");
-    const image = toImage([picture], 4);
-    [canvas.width, canvas.height] = [image.width, image.height];
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    return new Promise((resolve) => canvas.toBlob(resolve));
-  }
+  // --- Files -----------------------------------------------------------------------
 
   /** Hand the reader a file; returns its name. */
-  function save({ seeds, family, guidance, sampler, steps }, ending, blob) {
-    const parts = ["fabric", seeds.join("_to_")];
+  function save({ mode, run }, ending, blob) {
+    const { family, guidance, sampler, steps } = run;
+    const parts = [mode.file(run)];
     if (family !== "any") parts.push(family);
     if (guidance !== 1) parts.push(`guidance_${guidance}`);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${[...parts, sampler, steps].join("_")}.${ending}`;
+    link.download = `${[...parts, sampler, steps].join("_")}${ending}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     return link.download;
@@ -93,8 +56,20 @@
     const frames = mode.frames(run);
     ui.status.textContent = `Packing ${frames.length} frames into a GIF …`;
     const { gifenc } = await Engine.load();
-    const name = save(run, "gif", await toGif(gifenc, frames));
+    const name = save({ mode, run }, ".gif", await Pictures.toGif(gifenc, frames));
     if (w.run === run) ui.status.textContent = `Saved ${name}.`;
+  }
+
+  async function savePng(w) {
+    const { run, mode, ui } = w;
+    const png = await Pictures.toPng(mode.picture(w), 4);
+    ui.status.textContent = `Saved ${save({ mode, run }, ".png", png)}.`;
+  }
+
+  async function saveRepeat(w) {
+    const { run, mode, ui } = w;
+    const { png, said } = await Pictures.toRepeat(mode.picture(w));
+    ui.status.textContent = `Saved ${save({ mode, run }, "_repeat.png", png)}: ${said}.`;
   }
 
   // --- What is seen --------------------------------------------------------------
@@ -134,9 +109,9 @@
   const clothChoice = choice(
     "cloth",
     `Cloth: <span data-part="clothShown"></span>`,
-    Object.fromEntries(["any", ...FAMILIES, "none"].map((name) => [name, words(name)])),
+    Object.fromEntries(CLOTHS.map((name) => [name, words(name)])),
   );
-  const GUIDANCE = `min="1" max="4" step="0.5" value="1"`;
+  const guidanceFrom = (value) => `min="1" max="4" step="0.5" value="${value}"`;
   const PLACE_OF_STEPS = `min="0" max="${STEPS.length - 1}" value="${STEPS.indexOf(20)}"`;
 
   const template = (mode) => `
@@ -144,38 +119,51 @@
       <p class="live-title">${mode.title}</p>
       ${FAMILIES.length ? clothChoice : ""}
       <div class="live-view">
-        <div class="live-stage">${figure("noisy")}${figure("picture")}</div>
-        ${mode.strip}
+        <div class="live-stage">${mode.left}${figure("picture")}</div>
+        ${mode.strip ?? ""}
         <div class="live-time">
           <button type="button" data-part="play" class="live-icon"></button>
           <input data-part="time" type="range" min="0" max="${PLACES}" value="0"
-            aria-label="${mode.slider}"></div>
+            aria-label="${mode.slider}">
+          <button type="button" data-part="repeat" aria-pressed="false"
+            aria-label="Repeat 3 times across and down">3 × 3</button></div>
+        ${mode.tools ?? ""}
       </div>
       <div class="live-panel">
         ${mode.seeds.map(seedField).join("")}
-        ${FAMILIES.length ? slider("guidance", "Guidance", GUIDANCE) : ""}
+        ${FAMILIES.length ? slider("guidance", "Guidance", guidanceFrom(mode.guidance)) : ""}
         ${slider("steps", "Steps", PLACE_OF_STEPS)}
-        ${mode.sampler ? choice("sampler", "Sampler", SAMPLERS) : ""}
+        ${mode.knobs}
         <button type="submit" data-part="main" class="live-main"></button>
         <div class="live-save"><button type="button" data-part="png">Save PNG</button>
-          <button type="button" data-part="gif">Save GIF</button></div>
+          <button type="button" data-part="gif">Save GIF</button>
+          <button type="button" data-part="cut">Save repeat</button></div>
       </div>
       <p data-part="status" class="live-status" role="status"></p>
-      ${mode.inPython}
+      ${mode.inPython ?? ""}
     </form>`;
+  const AFTER_DRAWING = ["time", "play", "repeat", "png", "gif", "cut"];
 
-  /** In the place of the widget: the recording, and one sentence that says so. */
+  /** In the place of the widget: its recording, if any, and one sentence. */
   function showRecording({ root, mode }, reason) {
-    root.innerHTML = `<div class="live-card"><img src="${Engine.FOLDER}${mode.recording}"
-      alt="${mode.recorded}"><p class="live-status" role="status"></p></div>`;
+    const { recording, recorded } = mode;
+    const image = `<img src="${Engine.FOLDER}${recording}" alt="${recorded}">`;
+    root.innerHTML = `<div class="live-card">${recording ? image : ""}
+      <p class="live-status" role="status"></p></div>`;
+    const instead = recording ? "this is a recording of it" : "see the figure above";
     root.querySelector("p").textContent =
-      `The model cannot run here (${reason}): this is a recording of it.`;
+      `The model cannot run here (${reason}): ${instead}.`;
   }
 
   /** The load failed, or the network did: all stays as it is set, to try again. */
   function showFailure({ ui, mode }, reason) {
-    ui.status.innerHTML = `<a href="${Engine.FOLDER}${mode.recording}">a recording</a>`;
-    ui.status.prepend(`It did not work: ${reason}. Try again, or watch `);
+    ui.status.textContent = `It did not work: ${reason}. Try again`;
+    if (mode.recording) {
+      const link = document.createElement("a");
+      link.href = `${Engine.FOLDER}${mode.recording}`;
+      link.textContent = "a recording";
+      ui.status.append(", or watch ", link);
+    }
     ui.status.append(".");
     ui.main.textContent = "Try again";
   }
@@ -193,22 +181,35 @@
     return `, asked for ${words(name)}`;
   }
 
+  const isPressed = (button) => button.getAttribute("aria-pressed") === "true";
+
+  /** The picture that a run has come to, in the frame; and in words. */
+  function showPicture(w, picture, text) {
+    Pictures.paintRepeat(w.ui.picture, picture, isPressed(w.ui.repeat) ? 3 : 1);
+    const about = `${asked(w.run)}: mainly ${Pictures.mainColours(picture)}`;
+    caption(w, "picture", text, text + about);
+  }
+
   /** What the controls say now; of those that are not there, the default. */
-  function settings({ form, ui, mode }) {
+  function settings(w) {
+    const { form, ui, mode } = w;
     const { cloth, sampler } = form.elements;
-    const family = cloth?.value ?? "any";
+    const family = known(CLOTHS, cloth?.value);
     return {
       seeds: mode.seeds.map(([part]) => +ui[part].value),
       family,
       guidance: family === "none" ? 1 : +(ui.guidance?.value ?? 1),
-      sampler: sampler?.value ?? "dpmpp",
+      sampler: known(Object.keys(SAMPLERS), sampler?.value),
       steps: STEPS[ui.steps.value],
+      ...mode.settings?.(w),
     };
   }
 
   function showSettings(w) {
-    const { ui } = w;
-    const { seeds, family, guidance, steps } = settings(w);
+    const { ui, mode } = w;
+    const now = settings(w);
+    const { seeds, family, guidance, steps } = now;
+    mode.showSettings?.(w, now);
     ui.stepsShown.textContent = steps;
     ui.steps.setAttribute("aria-valuetext", stepsOf(steps));
     if (!FAMILIES.length) return;
@@ -230,10 +231,10 @@
   function show(w) {
     w.mode.show(w);
     delete w.ui.picture.parentElement.dataset.hint;
-    for (const part of ["time", "play", "png", "gif"]) w.ui[part].disabled = false;
+    for (const part of AFTER_DRAWING) w.ui[part].disabled = false;
   }
 
-  /** Before a run: the noise that the seed names, and an empty frame. */
+  /** Before a run: what it begins with, and an empty frame. */
   function reset(w) {
     const { ui, mode } = w;
     if (w.run) w.run.stopped = true;
@@ -250,18 +251,27 @@
     if (ui.inPython) ui.inPython.hidden = true;
     ui.time.value = 0;
     w.form.style.removeProperty("--at");
-    for (const part of ["time", "play", "png", "gif"]) ui[part].disabled = true;
+    for (const part of AFTER_DRAWING) ui[part].disabled = true;
     delete ui.main.dataset.progress;
-    ui.main.textContent = mode.verb;
-    for (const canvas of [ui.noisy, ui.picture, ui.strip]) {
-      canvas?.getContext("2d").clearRect(0, 0, canvas.width, SIZE);
+    ui.main.textContent = mode.verb(w);
+    for (const canvas of [ui.picture, ui.strip]) {
+      canvas?.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     }
-    if (ui.seed.validity.valid) {
-      paint(ui.noisy, Diffusion.drawNoise(+ui.seed.value));
-      caption(w, "noisy", `noise of seed ${+ui.seed.value}`);
-    } else caption(w, "noisy", "no seed, no noise");
-    caption(w, "picture", "what the model sees in it");
-    ui.picture.parentElement.dataset.hint = `press ${mode.verb}`;
+    mode.showStart(w);
+    caption(w, "picture", mode.before(w));
+    ui.picture.parentElement.dataset.hint = `press ${mode.verb(w)}`;
+  }
+
+  /** The noise that the seed names. */
+  function showNoise(w) {
+    const { seed, noisy } = w.ui;
+    if (seed.validity.valid) {
+      paint(noisy, Diffusion.drawNoise(+seed.value));
+      caption(w, "noisy", `noise of seed ${+seed.value}`);
+    } else {
+      noisy.getContext("2d").clearRect(0, 0, SIZE, SIZE);
+      caption(w, "noisy", "no seed, no noise");
+    }
   }
 
   // --- One picture: scrub through x_t and the predicted x_0 -------------------------
@@ -274,61 +284,85 @@
     return `python exercise1_generate.py ${flags.join(" ")}`;
   }
 
-  const draw = {
-    title: "Live: our model at work",
-    verb: "Draw",
+  /** A part of a command that no line break divides. */
+  function whole(text) {
+    const span = document.createElement("span");
+    span.textContent = text;
+    return span;
+  }
+
+  const stateAt = ({ ui, run }) =>
+    run.states[Math.min(ui.time.value, run.states.length - 1)];
+
+  /** What has states to scrub through has these in common. */
+  const walking = {
     slider: "From noise to picture",
-    strip: "",
+    guidance: 2, // as in Exercise 4; the other two have 1, as in Exercises 1 and 3
+
+    show(w) {
+      const { t, x, x0 } = stateAt(w);
+      const factor = `alpha-bar ${w.run.alphaBar[Math.max(t, 0)].toPrecision(2)}`;
+      const place = t < 0 ? "no noise left" : `noisy picture, t = ${t}: ${factor}`;
+      if (w.ui.noisy) {
+        paint(w.ui.noisy, x);
+        caption(w, "noisy", place);
+      }
+      showPicture(w, x0, t < 0 ? w.mode.after : "what the model sees in it");
+      w.ui.time.setAttribute("aria-valuetext", place);
+    },
+
+    picture: (w) => stateAt(w).x0,
+
+    frames: ({ states }) =>
+      states.map(({ t, x, x0 }) => ({ pictures: [x, x0], delay: t < 0 ? 2000 : 150 })),
+  };
+
+  /** Collect and show the states of a walk of so many steps; false if stopped. */
+  async function follow(w, run, walk, steps) {
+    Object.assign(run, { states: [], follow: true });
+    w.ui.time.max = steps;
+    for await (const state of walk) {
+      if (!(await goOn(run))) return false;
+      run.states.push(state);
+      if (run.follow) w.ui.time.value = run.states.length - 1;
+      // Who wants less motion sees the first and the last, and may scrub between them.
+      if (!CALM.matches || run.states.length === 1 || state.t < 0) show(w);
+      w.ui.main.dataset.progress = `${Math.min(run.states.length, steps)}/${steps}`;
+    }
+    w.ui.status.textContent =
+      `${stepsOf(steps)} in ${(run.ms / 1000).toFixed(1)} s, ` +
+      `${Math.round(run.ms / steps)} ms each.`;
+    return true;
+  }
+
+  const draw = {
+    ...walking,
+    title: "Live: our model at work",
+    guidance: 1,
+    verb: () => "Draw",
+    before: () => "what the model sees in it",
+    after: "the picture",
+    left: figure("noisy"),
     seeds: [["seed", "Seed", 42]],
-    sampler: true,
+    knobs: choice("sampler", "Sampler", SAMPLERS),
     inPython: `<p data-part="inPython" class="live-python" hidden>The same picture in
       Python, the first of the grid: <code data-part="command"></code>
       <button type="button" data-part="copy">Copy</button></p>`,
     recording: "recorded_draw.gif",
     recorded: "Noise turns into a fabric pattern, beside what the network sees in it.",
+    file: ({ seeds }) => `fabric_${seeds[0]}`,
+    showStart: showNoise,
 
-    show(w) {
-      const { states, alphaBar } = w.run;
-      const { t, x, x0 } = states[Math.min(w.ui.time.value, states.length - 1)];
-      paint(w.ui.noisy, x);
-      paint(w.ui.picture, x0);
-      const factor = `alpha-bar ${alphaBar[Math.max(t, 0)].toPrecision(2)}`;
-      const place = t < 0 ? "no noise left" : `noisy picture, t = ${t}: ${factor}`;
-      caption(w, "noisy", place);
-      const description = asked(w.run);
-      if (t < 0) caption(w, "picture", `the picture${description}`);
-      else {
-        const seen = "what the model sees in it";
-        caption(w, "picture", seen, seen + description);
-      }
-      w.ui.time.setAttribute("aria-valuetext", place);
-    },
-
-    async compute(w, run, predict) {
-      Object.assign(run, { states: [], follow: true });
-      w.ui.time.max = run.steps;
+    async compute(w, run, ask) {
       const { alphaBar, noises, steps, sampler } = run;
-      const walk = Diffusion.denoise(predict, alphaBar, noises[0], steps, sampler);
-      for await (const state of walk) {
-        if (!(await goOn(run))) return;
-        run.states.push(state);
-        if (run.follow) w.ui.time.value = run.states.length - 1;
-        show(w);
-        w.ui.main.dataset.progress = `${run.states.length}/${steps}`;
-      }
-      w.ui.status.textContent =
-        `${stepsOf(steps)} in ${(run.ms / 1000).toFixed(1)} s, ` +
-        `${Math.round(run.ms / steps)} ms each.`;
+      const predict = ask(run.family);
+      const walk = Diffusion.sample(predict, noises[0], alphaBar, steps, sampler);
+      if (!(await follow(w, run, walk, steps))) return;
       const parts = command(run).split(" ");
-      w.ui.command.innerHTML = `<span>${parts.join("</span> <span>")}</span>`;
+      w.ui.command.replaceChildren(...parts.flatMap((part) => [whole(part), " "]));
+      w.ui.command.lastChild.remove();
       w.ui.inPython.hidden = false;
     },
-
-    picture: ({ ui, run }) =>
-      run.states[Math.min(ui.time.value, run.states.length - 1)].x0,
-
-    frames: ({ states }) =>
-      states.map(({ t, x, x0 }) => ({ pictures: [x, x0], delay: t < 0 ? 2000 : 150 })),
   };
 
   // --- A morph: walk along the great circle between two noises ----------------------
@@ -349,7 +383,10 @@
 
   const morph = {
     title: "Live: from noise to noise",
-    verb: "Morph",
+    guidance: 1,
+    verb: () => "Morph",
+    before: () => "what the model sees in it",
+    left: figure("noisy"),
     slider: "From noise A to noise B",
     strip: `<div class="live-strip" aria-hidden="true"><canvas data-part="strip"
       width="${TILES * SIZE}" height="${SIZE}"></canvas></div>`,
@@ -357,39 +394,40 @@
       ["seed", "Seed A", 42],
       ["seedB", "Seed B", 2],
     ],
-    sampler: false,
-    inPython: "",
+    knobs: "",
     recording: "recorded_morph.gif",
     recorded: "One fabric pattern turns into another and back.",
+    file: ({ seeds }) => `fabric_${seeds.join("_to_")}`,
+    showStart: showNoise,
 
     show(w) {
       const { ui, run } = w;
       const at = +ui.time.value;
       paint(ui.noisy, Diffusion.slerp(at / PLACES, ...run.noises));
       const done = finished(run);
-      if (done.length) paint(ui.picture, run.pictures[nearest(done, at)]);
       const percent = Math.round((100 * at) / PLACES);
       const [a, b] = run.seeds;
       caption(w, "noisy", `noise, ${percent} % of the way from ${a} to ${b}`);
-      caption(w, "picture", `its picture${asked(run)}`);
+      if (done.length) showPicture(w, run.pictures[nearest(done, at)], "its picture");
       ui.time.setAttribute("aria-valuetext", `${percent} percent of the way to B`);
       w.form.style.setProperty("--at", at / PLACES);
     },
 
-    async compute(w, run, predict) {
+    async compute(w, run, ask) {
       const { ui } = w;
+      const predict = ask(run.family);
       const { alphaBar, noises, steps, sampler } = run;
       run.pictures = {};
       let place;
       while ((place = nextPlace(run, ui.time.value)) !== undefined) {
         const noise = Diffusion.slerp(place / PLACES, ...noises);
         const tile = (place / PLACES) * (TILES - 1);
-        const walk = Diffusion.denoise(predict, alphaBar, noise, steps, sampler);
+        const walk = Diffusion.sample(predict, noise, alphaBar, steps, sampler);
         let x0;
         for await ({ x0 } of walk) {
           if (!(await goOn(run))) return;
           if (Number.isInteger(tile)) paint(ui.strip, x0, tile * SIZE);
-          if (!finished(run).length) paint(ui.picture, x0);
+          if (!finished(run).length) showPicture(w, x0, "its picture");
         }
         run.pictures[place] = x0;
         show(w);
@@ -427,6 +465,12 @@
   async function begin(w) {
     reset(w);
     const { ui, mode } = w;
+    if (wrongSeed(w)) return;
+    const missing = mode.missing?.(w);
+    if (missing) {
+      ui.status.textContent = missing;
+      return;
+    }
     const run = { ...settings(w), ms: 0 };
     w.run = run;
     run.noises = run.seeds.map(Diffusion.drawNoise);
@@ -446,10 +490,13 @@
         run.ms += performance.now() - began;
         return v;
       };
-      const label = Diffusion.labelFor(FAMILIES, run.family, run.seeds[0]);
-      const predict = Diffusion.guided(timed, label, run.guidance, ONE_PASS);
-      await mode.compute(w, run, predict);
-      if (!run.stopped) ui.main.textContent = `${mode.verb} again`;
+      const ask = (family) => {
+        const label = Diffusion.labelFor(FAMILIES, family, run.seeds[0]);
+        const velocity = Diffusion.guided(timed, label, run.guidance, ONE_PASS);
+        return Diffusion.predictor(velocity, run.alphaBar);
+      };
+      await mode.compute(w, run, ask);
+      if (!run.stopped) ui.main.textContent = `${mode.verb(w)} again`;
     } catch (error) {
       if (!run.stopped) showFailure(w, error.message);
     }
@@ -481,9 +528,10 @@
     const { time } = w.ui;
     w.run.follow = false;
     let pace = 1;
-    if (w.mode === draw && time.value === time.max) time.value = 0;
+    const once = w.mode !== morph;
+    if (once && time.value === time.max) time.value = 0;
     w.player = setInterval(() => {
-      if (w.mode === draw && time.value === time.max) return stopPlaying(w);
+      if (once && time.value === time.max) return stopPlaying(w);
       if (time.value === time.max) pace = -1;
       if (+time.value === 0) pace = 1;
       time.value = +time.value + pace;
@@ -507,6 +555,8 @@
     });
     form.addEventListener("input", ({ target }) => {
       if (target === ui.time) return scrub(w);
+      if (target.closest(".live-tools")) return; // steer.js listens there
+      mode.changed?.(w, target);
       showSettings(w);
       // A finished picture stays, to compare with what the new settings draw.
       if (!w.run?.done || target.type === "number") reset(w);
@@ -520,14 +570,18 @@
       const seed = target.closest("[data-dice]")?.dataset.dice;
       if (!seed) return;
       ui[seed].value = Math.floor(Math.random() * 10_000);
-      if (w.root.dataset.where && !wrongSeed(w)) begin(w);
+      mode.changed?.(w, ui[seed]);
+      if (w.root.dataset.where) begin(w);
       else reset(w);
     });
     ui.play.addEventListener("click", () => play(w));
-    ui.png.addEventListener("click", async () =>
-      save(w.run, "png", await toPng(mode.picture(w))),
-    );
+    ui.repeat.addEventListener("click", () => {
+      ui.repeat.setAttribute("aria-pressed", !isPressed(ui.repeat));
+      show(w);
+    });
+    ui.png.addEventListener("click", () => savePng(w));
     ui.gif.addEventListener("click", () => saveGif(w));
+    ui.cut.addEventListener("click", () => saveRepeat(w));
     ui.copy?.addEventListener("click", () => copy(w));
   }
 
@@ -544,8 +598,11 @@
     ui.copy.textContent = "Copy";
   }
 
-  document.querySelectorAll(".live").forEach((root) => {
-    const mode = root.dataset.mode === "morph" ? morph : draw;
+  const modes = { draw, morph };
+
+  /** root: a <div class="live">. */
+  function start(root) {
+    const mode = modes[root.dataset.mode];
     const w = { root, mode, run: null, player: null, ui: {} };
     if (Engine.missing) return showRecording(w, Engine.missing);
     root.innerHTML = template(mode);
@@ -554,6 +611,9 @@
       w.ui[part.dataset.part] = part;
     }
     listen(w);
+    mode.listen?.(w);
     reset(w);
-  });
+  }
+
+  return { modes, start, walking, choice, slider, known, follow, goOn, reset };
 })();

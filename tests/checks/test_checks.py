@@ -1,26 +1,49 @@
+import io
 import itertools
 import json
 import os
+import random
 import re
 import shutil
+import signal
+import subprocess
 import sys
-from types import SimpleNamespace
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 import exercise1_generate
+from checks import class_page, student_code, student_files
 from checks import folder as checks_folder
-from checks import student_code
+from checks import judge as judges
 from checks.__main__ import main
-from checks.folder import EXERCISE_2, GOALS, STEERED
-from checks.judge import judge
-from checks.student_code import MORPH, RESULT, STEER, read_result, run_student
-from checks.student_files import NotDone, constants_of, looks
+from checks.judge import PARTS, judge
+from checks.student_code import Process, bubblewrap, scratch
+from checks.student_files import (
+    EXERCISE_2,
+    GOALS,
+    MORPH,
+    SAMPLER,
+    STEER,
+    STEERED,
+    NotDone,
+    constants_of,
+    frames_of,
+    looks,
+)
+from checks.student_process import decode, encode, respond
+from ddpm.command_line import run
 from ddpm.dataset import textiles
-from ddpm.files import ROOT
+from ddpm.files import ROOT, UserError
+from ddpm.looks import contrast_and_grain
 from ddpm.pictures import save_gif, upscale
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
@@ -34,6 +57,8 @@ SAMPLER_LINES = {
 }
 
 
+GUIDED = "without + weight * (with_label - without)"
+MIXED = "mask * known + (1 - mask) * drawn"
 STEER_SOURCE = (ROOT / "exercise4_steer.py").read_text("utf-8")
 
 
@@ -51,8 +76,8 @@ def sampler(header="", **lines):
 
 def steer(
     header="",
-    answer="without + weight * (with_label - without)",
-    mixed="mask * known + (1 - mask) * drawn",
+    answer=GUIDED,
+    mixed=MIXED,
 ):
     text = STEER_SOURCE.replace("    answer = ...", f"    answer = {answer}")
     return header + text.replace("    mixed = ...", f"    mixed = {mixed}")
@@ -108,15 +133,38 @@ def student(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "student")
 
 
+class Here(Process):
+    """Answers as a process does, in this one: it takes five seconds less."""
+
+    def __init__(self, kind, home, folder):
+        self.kind, self.started, self.ended = kind, time.monotonic(), ""
+        self.limit = 1000
+        self.module = student_files if kind == "files" else ModuleType("student")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def receive(self, line, seconds):
+        return json.loads(json.dumps(respond(json.loads(line), self.module)))
+
+
+RIGHT = {"path": "lerp"} | {name: "" for parts in PARTS.values() for name in parts}
+
+
 @pytest.fixture
-def unchecked(monkeypatch):
-    """Without running Exercise 3: what a right one would give."""
-    found = {"todo_1": "", "todo_2": "", "path": "lerp", "morph": ""}
-    found |= {"frames": 20, "seconds": 2.5}
-    found |= dict.fromkeys(("mix", "estimate", "step", "picture"), "")
-    found |= dict.fromkeys(("guide", "put_back", "ask", "mend"), "")
-    monkeypatch.setattr(checks_folder, "run_student", lambda path: found)
-    return found
+def unchecked(finished, monkeypatch):
+    """Without running code: what right code would give and draw."""
+
+    def check_code(folder, home):
+        (home / MORPH).mkdir()
+        shutil.copy(finished / "my_morph.gif", home / MORPH)
+        return dict(RIGHT)
+
+    monkeypatch.setattr(checks_folder, "check_code", check_code)
+    monkeypatch.setattr(checks_folder, "Process", Here)
 
 
 def says(folder, capsys, *flags):
@@ -145,7 +193,7 @@ def test_a_finished_folder_is_done(finished, capsys):
         "TODO 2: It is lerp.",
         "my_morph.gif: 20 frames in 2.5 s.",
         "step: It is a step of DDIM.",
-        "exercise3_sampler.png: Cloth, drawn by these three lines.",
+        "done  exercise3_sampler.png.",
         "Of the lesson's marked path, 8 of 8.",
         "guide: It asks as firmly as the weight says.",
         "put_back: It keeps what is known.",
@@ -289,19 +337,64 @@ def test_looks_at_textiles(seeds, word):
     assert looks(images) == word
 
 
+def test_contrast_and_grain():
+    board = (
+        np.indices((64, 64)).sum(axis=0)[None, ..., None].repeat(3, axis=3) % 2 * 255
+    )
+    assert contrast_and_grain(board) == (255, 255)
+    ramp = np.arange(64.0)[None, :, None, None] * np.ones((1, 64, 64, 3))
+    assert contrast_and_grain(ramp) == (pytest.approx(51, abs=1), 0)
+
+
+def drawings(kind):
+    """Pictures of one's own that are nothing like cloth: (8, 64, 64, 3) from 0 to 255."""
+    rng = np.random.default_rng(0)
+    if kind == "lines":  # black on white, and mostly white
+        x = np.where(rng.random((8, 64, 64, 1)) < 0.02, 0, 255)
+    elif kind == "pastels":
+        x = rng.integers(210, 245, (8, 8, 8, 1)).repeat(8, axis=1).repeat(8, axis=2)
+    elif kind == "gravel":
+        x = rng.integers(0, 256, (8, 64, 64, 1))
+    else:
+        x = rng.integers(0, 9, (8, 8, 8, 1)).repeat(8, axis=1).repeat(8, axis=2)
+    return x.repeat(3, axis=3).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["lines", "pastels", "gravel", "dark"])
+def test_pictures_are_judged_by_those_the_model_was_trained_on(
+    student, unchecked, capsys, kind
+):
+    for path, picture in zip(
+        sorted((student / "generated_samples").iterdir()), drawings(kind), strict=False
+    ):
+        Image.fromarray(picture).save(path)
+    item = "exercise1_output.png"
+    assert not says(student, capsys)[0][item][0]  # nothing says that it should be so
+    (student / "models").mkdir()
+    looks = contrast_and_grain(drawings(kind))
+    torch.save({"looks": looks}, student / "models" / "ddpm_african_fabrics.pt")
+    assert says(student, capsys)[0][item][0]
+    for path in (student / "generated_samples").iterdir():
+        Image.new("RGB", (64, 64), "grey").save(path)
+    assert says(student, capsys)[0][item][0] == (kind == "lines")  # mostly flat, too
+
+
 # --- A student's code -------------------------------------------------------
 
 
 @pytest.fixture
-def trying(tmp_path):
+def trying(tmp_path, monkeypatch):
     """Judge a text as a script of Exercise 3, in this process."""
+    monkeypatch.setattr(judges, "Process", Here)
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
-    def run(text, name="exercise3_morph.py"):
+    def run(text, name=MORPH):
         path, home = tmp_path / name, tmp_path / "home"
         home.mkdir()
         path.write_text(text, "utf-8")
         found = judge(path, home)
-        assert json.dumps(found) and not list(tmp_path.glob("*.gif"))
+        assert not list(tmp_path.glob("*.gif"))
         return found
 
     return run
@@ -329,14 +422,14 @@ def angle(a, b):
         (filled(blended=BY_HAND, header=ANGLE), "slerp"),
     ],
 )
-def test_right_code_is_right_whatever_it_looks_like(trying, text, path):
+def test_right_code_is_right_whatever_it_looks_like(trying, tmp_path, text, path):
     found = trying(text.replace("NUM_FRAMES = 20", "NUM_FRAMES = 12"))
     assert found == {
         **dict.fromkeys(("todo_1", "todo_2", "morph"), ""),
         "path": path,
-        "frames": 12,
-        "seconds": 1.5,
     }
+    with Image.open(tmp_path / "home" / "my_morph.gif") as morph:
+        assert morph.n_frames in (1, 12)  # of one colour, Pillow may merge them
 
 
 @pytest.mark.parametrize(
@@ -350,7 +443,18 @@ def test_right_code_is_right_whatever_it_looks_like(trying, text, path):
         (filled(blended="(1 - t**2) * noise_a + t**2 * noise_b"), "^$", "A with 0.94, B with 0.06"),
         (filled(blended="noise_a if t < 0.5 else noise_b"), "^$", "A with 1.00, B with 0.00"),
         (filled(blended="t * noise_a + (1 - t) * noise_b"), "^$", "does not give noise A"),
-        (SOURCE.replace("def blend(", "def mix("), "blend is missing", "blend is missing"),
+        (SOURCE.replace("def blend(", "def mix("), "still open", "blend is missing"),
+        (filled(blended="noise_a if t == 0 else noise_b if t == 1 else 1 / 0"), "^$", "TODO 2 .*ZeroDivisionError"),
+        (filled(blended="(1 - t) * noise_a + t * noise_b + (0 if t in (0, 1) else float('nan'))"), "^$", "not numbers at t = 0.25"),
+        (filled(blended="noise_a if t == 0 else noise_b if t == 1 else noise_a[0]"), "^$", r"TODO 2 .*gives shape \(3, 8, 8\)"),
+        (filled() + "blend = torch.lerp\n", "^$", r"TODO 2 \(blend\) stops with TypeError"),
+        (filled() + "blend_values = 5\n", "blend_values is missing", "^$"),
+        (filled("open('../my_morph.gif')"), "TODO 1 .*FileNotFoundError", "^$"),
+        (filled().replace("NUM_FRAMES = 20", "NUM_FRAMES = [2]"), "NUM_FRAMES in CONFIG", "^$"),
+        ("X = {[1]}", "stops with TypeError", "TypeError"),
+        ("# coding: rot13\nX = 1", "Python cannot read exercise3_morph.py", "Python cannot read"),
+        ("X = " + 20_000 * "(", "Python cannot read exercise3_morph.py", "Python cannot read"),
+        (600_000 * "#", "600,000 bytes", "600,000 bytes"),
         ("import sys\nsys.exit()", "It ends Python", "It ends Python"),
         ("raise KeyboardInterrupt", "stops with KeyboardInterrupt", "KeyboardInterrupt"),
         ("import no_such_module", "ModuleNotFoundError", "ModuleNotFoundError"),
@@ -382,7 +486,7 @@ SAMPLER_RIGHT = dict.fromkeys(("mix", "estimate", "step", "picture"), "")
     ],
 )  # fmt: skip
 def test_each_line_of_the_sampler_is_judged(trying, text, complaints):
-    found = trying(text, "exercise3_sampler.py")
+    found = trying(text, SAMPLER)
     assert found.keys() == SAMPLER_RIGHT.keys()
     for name, sentence in (SAMPLER_RIGHT | complaints).items():
         assert re.search(sentence or "^$", found[name])
@@ -404,7 +508,7 @@ STEER_RIGHT = dict.fromkeys(("guide", "put_back", "ask", "mend"), "")
 )  # fmt: skip
 def test_each_line_of_steering_is_judged(trying, text, complaints):
     found = trying(text, STEER)
-    assert found.keys() == STEER_RIGHT.keys() == RESULT[STEER].keys()
+    assert found.keys() == STEER_RIGHT.keys() == PARTS[STEER].keys()
     for name, sentence in (STEER_RIGHT | complaints).items():
         assert re.search(sentence or "^$", found[name])
 
@@ -415,28 +519,126 @@ assert "GRADERS_SECRET" not in os.environ and "PYTHONPATH" not in os.environ
 assert os.getcwd() not in (".", {cwd!r}) and os.getcwd() == os.environ["HOME"]
 assert sys.argv == [__file__] and sys.flags.isolated
 assert not os.path.exists("__pycache__")
+if {shut_in}:
+    assert os.getpid() < 9 and not os.path.exists("/run/systemd")
+    for folder in ({cwd!r}, os.path.dirname(__file__)):
+        try: open(os.path.join(folder, "written"), "w").close()
+        except OSError: pass
+    assert [name for _, name in __import__("socket").if_nameindex()] == ["lo"]
 print("x" * 10**8); sys.stderr.write("x" * 10**8)
 """
 
 
+class Lies(Here):
+    """Gives an answer that no process of ours would give."""
+
+    def __init__(self, text):
+        super().__init__("code", None, None)
+        self.text = text
+
+    receive = Process.receive
+
+    def exchange(self, line, answers):
+        answers.put(self.text)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "null", "[" * 9_000, '{"todo_1": ""}', "x" * 10**6, "\0\udcff", "1e999"],
+    [
+        *(b"", b"[]", b"null", b"[" * 9_000, b"x" * 10**6, b"\0\xff", b"1e999", b"{}"),
+        b'{"value": 1}',
+        b'{"value": {"kind": "Tensor", "shape": [2], "numbers": [1]}, "args": [0]}',
+        b'{"value": {"kind": "Tensor", "grad": 0, "shape": [-3]}, "args": [0]}',
+        b'{"value": {"kind": "list", "shape": [1e999]}, "args": [0]}',
+        b'{"value": {"kind": "list", "shape": [9], "numbers": [[]]}, "args": [0]}',
+        b'{"value": {"kind": "list", "shape": "x", "numbers": 1}, "args": [0]}',
+        b'{"error": "E"}',
+    ],
 )
-def test_a_result_that_is_none_is_refused(tmp_path, text):
-    (tmp_path / "result").write_text(text, "utf-8", "surrogateescape")
-    with pytest.raises(NotDone, match="Your code ended Python"):
-        read_result(tmp_path / "result", tmp_path / "no_watchdog", RESULT[MORPH])
+def test_an_answer_that_is_none_is_refused_and_no_other_is_asked_for(text):
+    student = Lies(text)
+    for _ in range(2):
+        with pytest.raises(UserError, match="Your code ended Python"):
+            student.ask("blend", 0.5)
+        student.text = b'{"value": 0, "args": [0.5]}'
 
 
-def test_a_result_is_made_of_the_types_it_should_have(tmp_path):
-    good = {"todo_1": 5, "todo_2": None, "path": [], "morph": "", "frames": "7"}
-    (tmp_path / "result").write_text(json.dumps(good | {"seconds": 2, "more": "x"}))
-    found = read_result(tmp_path / "result", tmp_path / "no_watchdog", RESULT[MORPH])
-    assert {name: type(value) for name, value in found.items()} == RESULT[MORPH]
-    (tmp_path / "result").write_text(json.dumps(good | {"seconds": "long"}))
-    with pytest.raises(NotDone):
-        read_result(tmp_path / "result", tmp_path / "no_watchdog", RESULT[MORPH])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, ..., 0.5, "text", True, [0.0, 0.5], (1, 2), range(3), {1: 2}, 10**400),
+        *(
+            np.float32(0.1),
+            np.arange(3),
+            [[1], [2, 3]],
+            object(),
+            torch.lerp,
+            float("nan"),
+        ),
+        *(torch.rand(2, 3), torch.arange(3), torch.tensor(1.0, requires_grad=True)),
+        torch.zeros(1).expand(10**9),
+    ],
+)
+def test_what_comes_back_is_of_the_same_type_and_shape_and_value(value):
+    text = json.dumps(encode(value))
+    back = decode(json.loads(text))
+    assert len(text) < 1000 and type(back).__name__ == type(value).__name__
+    assert getattr(back, "shape", ()) == tuple(getattr(value, "shape", np.shape(back)))
+    if isinstance(value, torch.Tensor) and value.numel() < 100:
+        assert torch.equal(back, value.float())
+        assert back.requires_grad == value.requires_grad
+    elif isinstance(value, (list, tuple, range, np.ndarray)) and hasattr(back, "shape"):
+        assert np.array_equal(np.asarray(back), np.asarray(value))
+
+
+# Run with the light process that reads files: it starts in a tenth of the time.
+FREE = "import os, signal, subprocess, sys, time\n"
+FORGED = json.dumps({"value": 5, "args": [0.5]}) + "\n"
+FORGE = f"for fd in range(3, 40):\n  try: os.write(fd, {9 * FORGED!r}.encode())\n  except OSError: pass\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("blend = float", "0.5"),
+        ("os.kill(os.getppid(), signal.SIGKILL)\nblend = float", "0.5|ended Python"),
+        ("sys.stdout.write('{}\\n'); os.write(1, b'{}\\n')\nblend = float", "0.5"),
+        ("os._exit(0)", "ended Python"),
+        (FORGE + "os._exit(0)", "Exception: |ended Python"),
+        ("os.kill(os.getpid(), signal.SIGSTOP)", "still ran after 20 seconds: a loop"),
+        ("while True: pass", "still ran after 20 seconds in line 2: a loop"),
+        ("import faulthandler; faulthandler.cancel_dump_traceback_later()\nwhile True: pass", "a loop"),
+        ("if os.fork() == 0: os.setsid(); time.sleep(9)\nelse: os._exit(0)", "a loop|ended Python"),
+        ("blend = lambda t: os._exit(0)", "ended Python"),
+        ("blend = lambda t: 'x' * 10**8", "ended Python"),
+        ("def blend(t):\n  for i in range(1200): os.mkdir('d'); os.chdir('d')\n  return t", "0.5"),
+        ("def blend(t): raise SystemExit", "It ends Python"),
+        ("def blend(t): raise KeyboardInterrupt('no')", "KeyboardInterrupt: no"),
+        ("class E(Exception):\n  def __str__(self): os._exit(0)\ndef blend(t): raise E", "ended Python"),
+    ],
+)  # fmt: skip
+def test_whatever_code_does_it_costs_its_own_row(tmp_path, monkeypatch, text, says):
+    monkeypatch.setattr(student_code, "bubblewrap", list)  # the harder case
+    limit = 1 if "loop" in says else 30
+    monkeypatch.setattr(student_code, "READING_LIMIT", limit)
+    monkeypatch.setattr(student_code, "GRACE", 1)
+    (tmp_path / MORPH).write_text(FREE + text)
+    try:
+        with scratch() as home, Process("files", home, tmp_path) as process:
+            process.kind = "code"
+            process.ask("load", str(tmp_path / MORPH), read=dict)
+            found = str(process.ask("blend", 0.5))
+    except UserError as error:
+        found = str(error)
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+    assert re.search(says, found)
+    assert (
+        process.process.poll() is not None
+        and process.process not in student_code.running
+    )
+    assert not home.exists()
 
 
 @pytest.fixture
@@ -450,60 +652,79 @@ def a_class(finished, tmp_path):
             (folder / "exercise3_morph.py").write_text(text, "utf-8")
         return folder
 
-    copy("Ada & <b>Bo/DDPM", filled(header=NOSY.format(cwd=os.getcwd())))
+    copy(
+        "Ada & <b>Bo/DDPM",
+        filled(header=NOSY.format(cwd=os.getcwd(), shut_in=bool(bubblewrap()))),
+    )
     copy("looping", filled(blended=LERP + "\n    while True: pass"))
     copy("hungry", filled("[0] * 10**11"))
+    copy("forger", filled(header=FREE + FORGE + "os._exit(0)\n"))
     latin = copy("latin")
     (latin / "exercise3_morph.py").write_bytes(b"# \xe9\n" + SOURCE.encode())
     cut_short("my_morph.gif")(latin)
     (students / "nobody").mkdir()
     (students / ".hidden").mkdir()
     (students / "a link").symlink_to(students)
+    (students / "_name").mkdir()
+    (students / "late.zip").write_bytes(b"PK")
+    for litter in ("__MACOSX", "Ada & <b>Bo/__MACOSX"):
+        (students / litter / "._DDPM").mkdir(parents=True)
+    for litter in (".DS_Store", "Ada & <b>Bo/Thumbs.db", "Ada & <b>Bo/._DDPM"):
+        (students / litter).write_bytes(b"")
+    samples = students / "Ada & <b>Bo/DDPM/generated_samples"
+    for litter in ("._fabric_0000.png", "._exercise.png", "Thumbs.db", ".DS_Store"):
+        (samples / litter).write_bytes(b"\0")
     return students
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
 def test_a_class(a_class, tmp_path, monkeypatch, capsys):
-    def run(path):  # one of each is enough: processes are slow to start
-        if path.name == MORPH or "Ada" in str(path):
-            return run_student(path)
-        return SAMPLER_RIGHT | STEER_RIGHT
+    def try_one(script, home, tried=checks_folder.tried):  # processes are slow to start
+        if script.name == MORPH or "Ada" in str(script) or not script.exists():
+            return tried(script, home)
+        return dict.fromkeys(PARTS[script.name], "")
 
-    monkeypatch.setattr(checks_folder, "run_student", run)
-    monkeypatch.setattr(student_code, "TIME_LIMIT", 3)
+    monkeypatch.setattr(checks_folder, "tried", try_one)
+    monkeypatch.setattr(student_code, "TIME_LIMIT", 8)
     monkeypatch.setenv("GRADERS_SECRET", "42")
     with pytest.raises(SystemExit) as caught:
         main(["--class", str(a_class), "--json", "--out", str(tmp_path / "out")])
     out, err = capsys.readouterr()
-    assert caught.value.code == 1 and "no sandbox" in err
+    assert caught.value.code == 1 and ("no sandbox" in err) == (not bubblewrap())
     reports = {report["name"]: report for report in json.loads(out)}
     assert list(reports) == [
-        *("Ada & <b>Bo", "hungry", "latin", "looping", "nobody"),
+        *("_name", "Ada & <b>Bo", "forger", "hungry", "latin", "looping", "nobody"),
     ]
 
     def todos(name):
         return [c["says"] for c in reports[name]["checks"] if "TODO" in c["item"]]
 
     assert reports["Ada & <b>Bo"]["done"], todos("Ada & <b>Bo")
+    assert not list(tmp_path.rglob("written"))
     text = (a_class / "looping" / "exercise3_morph.py").read_text("utf-8")
     line = text[: text.index("while True")].count("\n") + 1
-    still = f"Your code still ran after 3 seconds in line {line}: a loop?"
-    assert todos("looping") == [still, still]
+    still = f"Your code still ran after 8 seconds in line {line}: a loop?"
+    assert todos("looping") == ["It rises from 0 to 1.", still]
     assert "MemoryError" in todos("hungry")[0] and "lerp" in todos("hungry")[1]
     assert all("Python cannot read exercise3_morph.py" in s for s in todos("latin"))
     assert not any(check["done"] for check in reports["nobody"]["checks"])
+    assert all("Your code ended Python" in says for says in todos("forger"))
 
     page = (tmp_path / "out" / "class.html").read_text("utf-8")
     assert "Ada &amp; &lt;b&gt;Bo" in page and "<b>Bo" not in page
-    most = "Most often open: TODO 1 (4), my_morph.gif (4), TODO 2 (3)."
-    assert f"1 of 5 have done all. {most}" in page
-    assert "no sandbox" in page and "<th>3b Sampler<th>4 Steer" in page
+    most = "Most often open: my_morph.gif (6), TODO 1 (5), TODO 2 (5)."
+    left = "Left out: .hidden is hidden, a link is a link, late.zip is no folder."
+    assert f"1 of 7 have done all. {most} {left}" in page
+    assert ("no sandbox" in page) == (
+        not bubblewrap()
+    ) and "<th>3b Sampler<th>4 Steer" in page
     assert not re.search(r'(src|href)="(?!data:)', page) and "://" not in page
-    assert page.count('src="data:image/webp') == 3  # latin and nobody have none
+    assert page.count('src="data:image/webp') == 4  # _name, latin, nobody have none
     with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:
         assert sheet.width < 1200
         pixels = np.asarray(sheet.convert("RGB"))
-    first, last = pixels[16:80, 16:80], pixels[16:80, 16 + 4 * 66 : 80 + 4 * 66]
+    x = 16 + 344  # Ada is the second, _name the first
+    first, last = pixels[16:80, x : x + 64], pixels[16:80, x + 4 * 66 : x + 64 + 4 * 66]
     for tile, seed in ((first, 0), (last, 1)):
         assert (
             np.abs(tile - textiles.pattern(seed).astype(float)).mean() < 12
@@ -518,3 +739,285 @@ def test_usage(args, capsys):
         main(args)
     assert caught.value.code == 2
     assert re.search("is not a folder|has no folder in it", capsys.readouterr().err)
+
+
+@pytest.fixture
+def class_of(tmp_path, capsys):
+    """Check a class of empty folders with these names."""
+
+    def check(*names, out="out", code=1):
+        for name in names:
+            (tmp_path / "class" / name).mkdir(parents=True)
+        with pytest.raises(SystemExit) as caught:
+            main(["--class", str(tmp_path / "class"), "--out", str(tmp_path / out)])
+        assert caught.value.code == code
+        return capsys.readouterr()
+
+    return check
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals a thread as POSIX does")
+def test_one_interrupt_ends_all_processes_and_no_other_begins(
+    class_of, tmp_path, monkeypatch
+):
+    # A shell that runs the tests in the background has them ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun = []
+
+    class Slow(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__([sys.executable, "-c", "input(); input()"], **options)
+            begun.append(self)
+            if len(begun) == 1:
+                main_thread = threading.main_thread().ident
+                ctrl_c = main_thread, signal.SIGINT
+                threading.Timer(0.3, signal.pthread_kill, ctrl_c).start()
+
+    monkeypatch.setattr(student_code.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(student_code.subprocess, "Popen", Slow)
+    for module in (student_code, class_page):
+        monkeypatch.setattr(module, "bubblewrap", list)
+    monkeypatch.setattr(student_code, "running", set())
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        class_of(*"abcdefgh")
+    signal.signal(signal.SIGINT, before)
+    assert 1 <= len(begun) <= 2 and all(process.poll() for process in begun)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_process_that_cannot_start_costs_rows_and_no_more(class_of, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(student_code.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(class_page, "bubblewrap", list)
+    monkeypatch.setattr(student_code.subprocess, "Popen", refuse)
+    out, _ = class_of("a", "b")
+    assert out.count(" 0 of 21") == 2 and "0 of 2 have done all" in out
+
+
+def test_nobody_is_marked_where_a_package_is_missing(class_of, monkeypatch):
+    child = """print('{"missing": "No module named x"}')"""
+    monkeypatch.setattr(student_code, "CHILD", child)
+    monkeypatch.setattr(student_code, "running", set())
+    out, err = class_of("a", "b", code=2)
+    assert not out and "No module named x" in err and "pip install -r" in err
+
+
+def test_what_cannot_be_written_is_said_before_anybody_is_marked(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "class" / "a").mkdir(parents=True)
+    with pytest.raises(UserError, match="Give another folder"):
+        main(["--class", str(tmp_path / "class"), "--out", str(tmp_path / "file/out")])
+    assert not capsys.readouterr().err
+
+
+def test_names_in_any_script(class_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks_folder, "Process", Here)
+    names = [
+        "李小龙",
+        "Łukasz Ćwiek",
+        "عمر",
+        r"$\frac$",
+        "x" * 200,
+        "\u0378",
+        "\udce9t",
+    ]
+    class_of(*names)
+    page = (tmp_path / "out" / "class.html").read_text("utf-8")
+    assert all(name in page for name in names[:4]) and "x" * 40 + "..." in page
+    for i, name in enumerate(names[:-1]):
+        shown, font = class_page.name_and_font(name, i)
+        letters = {ord(letter) for letter in shown if letter != " "}
+        assert letters <= set(FT2Font(font.path).get_charmap())
+        assert "LastResort" not in font.path
+        assert shown in (name, f"number {i} of class.html")
+    assert shown == "number 5 of class.html"  # no font has what is no letter
+
+
+def test_a_file_of_somebody_else_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_symlink", refuse)
+    with pytest.raises(NotDone, match=r"x\.py cannot be read: Permission denied"):
+        constants_of(tmp_path / "x.py")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_console_shows_any_name(monkeypatch, encoding):
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    run(lambda: print("Ada 李 \udce9", flush=True))
+    shown = console.buffer.getvalue().decode(encoding).strip()
+    name = "李" if encoding == "utf-8" else r"\u674e"
+    assert shown == rf"Ada {name} \udce9"
+
+
+def gif_of(path, width, height, frames):
+    """A GIF that claims this size; each frame is one pixel, and a dozen bytes long."""
+    frame = b",\0\0\0\0\1\0\1\0\0\2\2D\1\0"
+    header = b"GIF89a" + width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    path.write_bytes(header + b"\x80\0\0" + 6 * b"\0" + frames * frame + b";")
+
+
+@pytest.mark.parametrize("size", [(13_000, 13_000, 60), (1_200, 900, 60)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_picture_that_is_small_as_a_file_alone_is_refused(
+    tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr(student_files, "LARGEST_PICTURE", 3_000_000)
+    gif_of(tmp_path / "my_morph.gif", *size)
+    with pytest.raises(NotDone, match=r"too large, \d+ x \d+: run it"):
+        frames_of(tmp_path / "my_morph.gif", "run it")
+
+
+def test_a_picture_that_is_large_is_read(tmp_path):
+    gif_of(tmp_path / "my_morph.gif", 1000, 1000, 60)
+    frames, _ = frames_of(tmp_path / "my_morph.gif", "run it")
+    assert frames.shape == (60, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("X = {[1]}", "X = {[1]: 2}", "X = 1" + 900 * "+1", "X = " + 3000 * "not " + "1"),
+        *("# coding: rot13\nk = 1", "# coding: hex\nk = 1", "X = " + 9000 * "[", "X = 1e999"),
+        *("\0", "X = " + 5000 * "-" + "1", "X = 9" + 5000 * "9", "X = 0x" + 5000 * "9", r"X = '\ud800'", "def f(:"),
+    ],
+)  # fmt: skip
+def test_a_script_is_read_or_refused_in_a_sentence(tmp_path, text):
+    (tmp_path / "x.py").write_text(text, "utf-8")
+    try:
+        assert len(f"{constants_of(tmp_path / 'x.py')['X']}") < 20_000
+    except NotDone as error:
+        assert re.match("Python cannot read x.py", str(error))
+        assert "X = {" not in text and "+1" not in text
+
+
+# --- Anything: seeded loops, in the environment FUZZ=300 for longer ones ----
+
+FUZZ = int(os.environ.get("FUZZ", "40"))
+BYTES = [
+    b"",
+    b"\0",
+    b"\xff\xd8",
+    b"GIF89a",
+    b"\x89PNG\r\n\x1a\n",
+    b"\n",
+    b"(",
+    b"9" * 99,
+]
+VALUES_OF_JSON = [None, -1, 0, 5, 2**70, 1e999, "", "x", [], {}, [[1]], {"kind": 1}]
+TOKEN = re.compile(r"\w[\w.]*|\S")
+RIGHT_LINES = {  # function: (script, its parameters, the right line)
+    "blend": (MORPH, "t, noise_a, noise_b", LERP),
+    "mix": (SAMPLER, "x_0, eps, alpha_bar", SAMPLER_LINES["x_t"]),
+    "estimate": (SAMPLER, "x_t, eps, alpha_bar", SAMPLER_LINES["x_0"]),
+    "guide": (STEER, "without, with_label, weight", GUIDED),
+    "put_back": (STEER, "drawn, known, mask", MIXED),
+}
+
+
+def edited(data, rng):
+    """Bytes with some of them changed, lost or doubled, or others in between."""
+    for _ in range(rng.randint(1, 6)):
+        a, b = sorted(rng.randint(0, len(data)) for _ in range(2))
+        b = min(b, a + rng.choice([1, 30, len(data)]))
+        new = rng.choice([*BYTES, rng.randbytes(b - a), 2 * data[a:b]])
+        data = data[:a] + new + data[b:]
+    return data
+
+
+def test_whatever_lies_there_is_read_or_refused_in_a_sentence(finished, student):
+    checks = {
+        "exercise1_output.png": ("check_grid",),
+        "generated_samples/fabric_0002.png": ("check_grid",),
+        "exercise2_seeds.png": ("check_pictures", "run it", ["exercise2_seeds.png"]),
+        "exercise2_explore.py": ("check_explored",),
+        "my_morph.gif": ("check_morph", str(finished)),
+    }
+    for seed in range(FUZZ):
+        rng = random.Random(seed)
+        name, (call, *args) = rng.choice(list(checks.items()))
+        (student / name).write_bytes(edited((finished / name).read_bytes(), rng))
+        reader = Here("files", None, None)
+        _, complaint = judges.attempt(reader.ask, call, str(student), *args)
+        assert not complaint.startswith("It stops"), (seed, name)
+        shutil.copy(finished / name, student / name)
+
+
+def as_function(line, parameters):
+    return eval(f"lambda {parameters}: {line}", {"torch": torch, "np": np})
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+@pytest.mark.parametrize("name", RIGHT_LINES)
+def test_a_line_is_right_if_and_only_if_it_computes_what_it_should(name):
+    script, parameters, right = RIGHT_LINES[name]
+    torch.manual_seed(0)
+    a, b = torch.rand(2, 2, 3, 8, 8, dtype=torch.float64)
+    numbers = (torch.rand(8, 8) > 0.5).double() if name == "put_back" else 0.3
+    if script == SAMPLER:
+        numbers = torch.tensor(numbers)
+    given = (numbers, a, b) if name == "blend" else (a, b, numbers)
+    wanted = as_function(right, parameters)(*given)
+    tokens, marks = TOKEN.findall(right), Counter()
+    for seed in range(5 * FUZZ):
+        rng = random.Random(seed)
+        words = [*tokens]
+        for _ in range(rng.randint(0, 2)):
+            words[rng.randrange(len(words))] = rng.choice([*tokens, "+", "-", "", "2"])
+        try:
+            function = as_function(" ".join(words), parameters)
+        except SyntaxError:
+            continue
+        try:
+            result = function(*given)
+            is_right = result.shape == a.shape and torch.allclose(result, wanted)
+        except Exception:
+            is_right = False
+        student = SimpleNamespace(function=lambda _, f=function: f, num_frames=20)
+        part = "todo_2" if name == "blend" else name
+        _, complaint = judges.attempt(PARTS[script][part], student)
+        assert (complaint == "") == is_right, (seed, " ".join(words), complaint)
+        marks[is_right] += 1
+    assert min(marks.values()) > 2
+
+
+def changed(answer, rng):
+    """An answer in which something, at any depth, is another."""
+    if not isinstance(answer, (dict, list)) or not answer or rng.random() < 0.1:
+        return rng.choice(VALUES_OF_JSON)
+    keys = list(answer) if isinstance(answer, dict) else range(len(answer))
+    key = rng.choice(keys)
+    answer = answer.copy()
+    answer[key] = changed(answer[key], rng)
+    return answer
+
+
+def test_whatever_is_answered_gets_a_sentence(tmp_path, monkeypatch):
+    class Liar(Lies):
+        def __init__(self, kind, home, folder):
+            Here.__init__(self, kind, home, folder)
+
+        def exchange(self, line, answers):
+            request = json.loads(line)
+            answer = {"value": None, "args": []}
+            if request["call"] != "main":
+                answer = respond(request, self.module)
+            text = json.dumps(changed(answer, rng) if rng.random() < 0.2 else answer)
+            answers.put(edited(text.encode(), rng) if rng.random() < 0.05 else text)
+
+    monkeypatch.setattr(judges, "Process", Liar)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", [])
+    for seed in range(FUZZ // 8):
+        rng, home = random.Random(seed), tmp_path / str(seed)
+        home.mkdir()
+        for name, text in ((MORPH, filled()), (SAMPLER, sampler()), (STEER, steer())):
+            (tmp_path / name).write_text(text, "utf-8")
+            found = judge(tmp_path / name, home)
+            assert PARTS[name].keys() <= found.keys()
+            assert all(s.isprintable() and len(s) < 310 for s in found.values())

@@ -248,6 +248,8 @@ def test_what_is_drawn_is_looked_at(tiny, v, word):
     ((name, text, remedy),) = drawn(tiny, explained=False)
     assert name.startswith(word) and name in text and "above" not in remedy
     assert "above" in drawn(tiny, explained=True)[0][2]
+    as_the_data = drawn(tiny, explained=False, usual=(0.0, 99.0))
+    assert bool(as_the_data) == (word == "not a number")
 
 
 def test_files_of_the_librarys_own_are_taken(diagnosis, tiny):

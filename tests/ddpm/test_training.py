@@ -94,6 +94,7 @@ def test_a_run_leaves_milestones_pictures_and_a_model_to_draw_with(lab, capsys):
     drawn = load_diffusion(final, "cpu").state_dict()
     last = weights(results / "model-3.pt")
     assert weights(final)["config"] == PRESET.config
+    assert weights(final)["looks"] == last["looks"] == (0, 0)  # each of one colour
     for name, tensor in drawn.items():
         assert torch.equal(tensor, last["ema"][f"ema_model.{name}"])
 
