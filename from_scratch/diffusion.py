@@ -90,7 +90,7 @@ SAMPLERS = {"ddpm": ddpm_step, "ddim": ddim_step}
 
 
 def dpmpp():
-    """A step of second order for `sample`, to be made anew for each walk.
+    """A step of second order for `sample`, with a memory of its own.
 
     DPM-Solver++(2M), Lu et al. (2022), Algorithm 2: DDIM, on the x_0 that is foreseen
     for the middle of the step, out of this one and the one before. Along lambda =
@@ -101,6 +101,8 @@ def dpmpp():
 
     def step(schedule, x_0, x_t, t, s, z=None):
         nonlocal before
+        if t == schedule.T - 1:
+            before = None  # a walk begins
         middle = x_0
         here, there = (_log_ratio(schedule.alpha_bar_at(i)) for i in (t, s))
         if before is not None and s >= 0:

@@ -1,4 +1,4 @@
-"""The pictures that a run writes: seven of points, six of pictures; of flows one less."""
+"""The pictures of a run: seven of points, six of pictures; of a flow one less."""
 
 from functools import partial
 
