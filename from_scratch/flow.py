@@ -188,7 +188,7 @@ def sample(path, u_theta, x, sampler="heun", steps=None, clip=None, generator=No
 # --- Reflow: make ways straight ---------------------------------------------
 
 
-def couple(path, u_theta, eps, steps=STEPS):
+def couple(path, u_theta, eps, steps=20):
     """x_0 like eps: where the flow leads from there. Liu et al. (2023), section 2.
 
     Trained anew on these pairs of x_0 and eps, of which no two cross, a network learns

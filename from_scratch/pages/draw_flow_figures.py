@@ -32,7 +32,7 @@ from from_scratch.flow import (
 from from_scratch.image_model import generate, load, new_classifier, noise
 from from_scratch.metrics import against_real
 from from_scratch.pages import experiments, plots, solution_flow
-from from_scratch.pages.experiments import LINEAR, POINTS, trained
+from from_scratch.pages.experiments import LINEAR, POINTS
 from from_scratch.pages.figures import draw_named, run_command
 from from_scratch.training import reflow
 
@@ -41,17 +41,23 @@ RUN = Path("outputs/digits_flow")
 DATASETS = ("moons", "checkerboard", "roundel")
 ASKED = (1, 2, 4, 8, 16, 32)  # evaluations of the network
 DIGITS_ASKED = (2, 5, 10, 50)  # the same, on digits; part 2 has DDIM in so many
+EPOCHS = 30  # of all networks here: enough to compare them, and half the time
 SEEDS = 3  # one noise may be lucky: means of so many
 
 
 # --- What the figures are made of -------------------------------------------
 
 
+def trained(dataset, schedule):
+    """(network, largest coordinate) after a training along a schedule or a path."""
+    return experiments.trained(dataset, schedule, epochs=EPOCHS)
+
+
 @functools.cache
 def reflowed(dataset="moons"):
     """The flow of a data set, trained on on its own pairs."""
     u_theta = copy.deepcopy(trained(dataset, STRAIGHT)[0])
-    reflow(u_theta, STRAIGHT)
+    reflow(u_theta, STRAIGHT, epochs=EPOCHS)
     return u_theta
 
 
@@ -138,7 +144,7 @@ def methods(dataset):
     """{name: function of noise and evaluations that returns points, or None}."""
 
     def by_diffusion(step):
-        eps_theta, clip = trained(dataset)
+        eps_theta, clip = trained(dataset, LINEAR)
 
         def points(x, asked):
             made = step() if step is dpmpp else step
@@ -160,7 +166,7 @@ def methods(dataset):
         "DDIM": by_diffusion("ddim"),
         "DPM-Solver++": by_diffusion(dpmpp),
         "DDIM at a flow's times": by_flow(
-            flow_of_diffusion(LINEAR, *trained(dataset)), "euler"
+            flow_of_diffusion(LINEAR, *trained(dataset, LINEAR)), "euler"
         ),
         "flow, Euler": by_flow(u_theta, "euler"),
         "flow, Heun": by_flow(u_theta, "heun"),
