@@ -127,6 +127,25 @@ def test_each_coordinate_gives_all_others(name):
         torch.testing.assert_close(found, right)
 
 
+def test_a_guided_velocity_is_that_of_the_guided_noise():
+    x_t, free, asked = noise(4), noise(4, 1), noise(4, 2)
+    t, y = (
+        torch.tensor([0.1, 0.4, 0.7, 0.9], dtype=torch.float64),
+        torch.zeros(4).long(),
+    )
+
+    def eps_theta(x, t, y=None):
+        return free if y is None else asked
+
+    def u_theta(x, t, y=None):
+        return coordinates(STRAIGHT, x, t, eps=eps_theta(x, t, y))["velocity"]
+
+    eps = diffusion.guided(eps_theta, y, 3.0)(x_t, t)
+    u = diffusion.guided(u_theta, y, 3.0)(x_t, t)
+    expected = coordinates(STRAIGHT, x_t, t, eps=eps)["velocity"]
+    torch.testing.assert_close(u, expected)
+
+
 def test_v_is_that_of_the_library_and_on_the_cosine_path_the_velocity():
     network = torch.nn.Identity()
     network.channels = network.out_dim = 3
