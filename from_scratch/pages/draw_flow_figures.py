@@ -30,7 +30,7 @@ from from_scratch.flow import (
     sample,
 )
 from from_scratch.image_model import generate, load, new_classifier, noise
-from from_scratch.metrics import against_real
+from from_scratch.metrics import against_real, sliced_wasserstein
 from from_scratch.pages import experiments, plots, solution_flow
 from from_scratch.pages.experiments import LINEAR, POINTS
 from from_scratch.pages.figures import draw_named, run_command
@@ -107,14 +107,15 @@ def pairs_and_flow(count=70):
 
 def ratios(dataset):
     """{way to sample: {evaluations: ratio}}, the mean of SEEDS noises."""
-    real, table = experiments.real_draws(dataset, POINTS, count=2), {}
+    real, table = experiments.real_draws(dataset, POINTS, count=6), {}
+    _, among_real = against_real(real[0], real)
     for name, method in methods(dataset).items():
         table[name] = {}
         for asked in ASKED:
             draws = [method(experiments.noise(seed), asked) for seed in range(SEEDS)]
             if draws[0] is not None:
-                pairs = [against_real(x, real) for x in draws]
-                table[name][str(asked)] = sum(a / b for a, b in pairs) / SEEDS
+                off = [sliced_wasserstein(x, r) for x in draws for r in real[:3]]
+                table[name][str(asked)] = sum(off) / len(off) / among_real
     return table
 
 
