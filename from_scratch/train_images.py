@@ -8,10 +8,10 @@
     python -m from_scratch.train_images --process flow
     python -m from_scratch.train_images --dataset fashion_mnist
 
-Writes six pictures and the model to outputs/DATASET, five and the model of a flow to
-outputs/DATASET_flow, and prints what a classifier says
-to generated and to real pictures. With --resume it goes on with that model: trains it
-on to --epochs, or only draws, if it has had so many. Predict, change a flag, compare.
+Writes six pictures and the model to outputs/DATASET, of a flow five and the model to
+outputs/DATASET_flow, and prints what a classifier says to generated and to real
+pictures. With --resume it goes on with that model: trains it on to --epochs, or only
+draws, if it has had so many. Predict, change a flag, compare.
 """
 
 import argparse

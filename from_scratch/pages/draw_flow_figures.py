@@ -62,7 +62,7 @@ def reflowed(dataset="moons"):
 
 
 def flows():
-    """{title: states of the moons' way out of one noise}, from bent to straight."""
+    """{title: states of the moons' way out of one noise}, of three flows."""
     x = experiments.noise()
     return {
         "cosine path": list(sample(COSINE, trained("moons", COSINE)[0], x)),
@@ -250,7 +250,7 @@ FIGURES = {
 
 
 def film(path, count=24, points=250, frames=25):
-    """Points on bent, less bent and straight ways, side by side."""
+    """Points on bent and on straight ways, side by side."""
     walks, images = flows(), []
     colours = {name: end_colours(states[-1][1]) for name, states in walks.items()}
     for i in range(0, 51, 50 // frames):

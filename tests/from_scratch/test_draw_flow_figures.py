@@ -29,7 +29,7 @@ def stated():
     """Fragments of the page, each with its numbers as measured."""
     cosine, straight, reflowed = BENDS.values()
     yield f"measures is {cosine:.2f} on the cosine path and {straight:.2f} on the"
-    yield f"After one reflow the bend is {reflowed:.2f}"
+    yield f"After one reflow the bend is {reflowed:.5f}"
     euler, heun = (FEW[f"flow, {name}"] for name in ("Euler", "Heun"))
     yield f"In eight evaluations Euler has a ratio of {euler['8']:.1f}, Heun of {heun['8']:.1f}"
     again = FEW["reflowed, Euler"]
