@@ -34,6 +34,7 @@ from from_scratch.metrics import against_real, sliced_wasserstein
 from from_scratch.pages import experiments, plots, solution_flow
 from from_scratch.pages.experiments import LINEAR, POINTS
 from from_scratch.pages.figures import draw_named, run_command
+from from_scratch.pages.solution_flow import EPOCHS
 from from_scratch.training import reflow
 
 OUT = experiments.OUT / "flow"
@@ -41,7 +42,6 @@ RUN = Path("outputs/digits_flow")
 DATASETS = ("moons", "checkerboard", "roundel")
 ASKED = (1, 2, 4, 8, 16, 32)  # evaluations of the network
 DIGITS_ASKED = (2, 5, 10, 50)  # the same, on digits; part 2 has DDIM in so many
-EPOCHS = 30  # of all networks here: enough to compare them, and half the time
 SEEDS = 2  # one noise may be lucky: means of so many
 
 

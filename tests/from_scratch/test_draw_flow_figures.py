@@ -53,7 +53,7 @@ def stated():
         ("Heun", "heun"),
         ("Adams-Bashforth", "adams_bashforth"),
     ):
-        cells = " ".join(f"{OFF[row][str(n)]:.3f}" for n in solution_flow.ASKED)
+        cells = " ".join(f"{OFF[row][str(n)]:.4f}" for n in solution_flow.ASKED)
         yield f"{name} {cells}"
 
 
