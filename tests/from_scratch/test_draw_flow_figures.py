@@ -35,7 +35,7 @@ def stated():
     again = FEW["reflowed, Euler"]
     yield f"a ratio of {euler['1']:.0f} without, and of {again['1']:.1f} with reflow"
     for name, row in FEW.items():
-        cells = [f"{row[str(n)]:.1f}" if str(n) in row else "-" for n in ASKED]
+        cells = [f"{row[str(n)]:.1f}" if str(n) in row else r"\-" for n in ASKED]
         yield f"{name} {' '.join(cells)} "
     rows = {"DDIM": PART_2["ddim"]}
     rows |= {name: MEASURED["digits"][name.lower()] for name in ("Euler", "Heun")}
