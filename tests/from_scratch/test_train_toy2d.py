@@ -1,6 +1,7 @@
 """A run on points: its command line, what it writes, and how good it is."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ FLOW_FLAGS = [
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(train_toy2d, "POINTS", 200)
+    few = partial(train_toy2d.reflow, count=500)
+    monkeypatch.setattr(train_toy2d, "reflow", few)
 
 
 @pytest.mark.parametrize("flags", FLAGS)
