@@ -7,7 +7,7 @@ notebook runs to its end, whatever is still open.
 
 import torch
 
-from from_scratch import diffusion
+from from_scratch import diffusion, flow
 from from_scratch.noise_schedule import NoiseSchedule, linear_beta
 
 SCHEDULE = NoiseSchedule(linear_beta(1000))
@@ -246,3 +246,101 @@ def classifier_guided(theirs):
 
     name, ours = "classifier_guided", diffusion.classifier_guided
     return better(name, theirs, ours, use, (x, t), mistakes)
+
+
+# --- Part 3: flow.ipynb -----------------------------------------------------
+
+
+def as_given(function, *given):
+    return function(*given)
+
+
+def mix(theirs):
+    def ours(x_0, t, eps):
+        return flow.q_sample(flow.STRAIGHT, x_0, t, eps)
+
+    x_0, eps = noises(2, 3, 2)
+    t = torch.tensor([0.1, 0.4, 0.8])
+    share = t[:, None]
+    mistakes = [
+        (share * x_0 + (1 - share) * eps, "has time turned round: t = 0 is the data."),
+        (
+            (1 - share).sqrt() * x_0 + share.sqrt() * eps,
+            "takes roots: a line has none.",
+        ),
+        (x_0 + share * eps, "leaves x_0 as strong as it was: it has a weight, too."),
+        ((1 - share) * x_0 + eps, "adds eps in full: it has a weight, too."),
+    ]
+    return better("mix", theirs, ours, as_given, (x_0, t, eps), mistakes)
+
+
+def flow_loss(theirs):
+    def ours(u_theta, x_0, t, eps):
+        return flow.loss(flow.STRAIGHT, u_theta, x_0, t, eps)
+
+    x_0, eps, guess = noises(3, 4, 2)
+    t = torch.tensor([0.1, 0.3, 0.6, 0.9])
+    error = eps - x_0 - guess
+    mistakes = [
+        ((eps - guess).square().mean(1), "compares with eps: the guess is a velocity."),
+        ((x_0 - eps - guess).square().mean(1), "has its sign turned: eps less x_0."),
+        ((eps + x_0 - guess).square().mean(1), "adds x_0: eps less x_0."),
+        (error.mean(1), "takes no square: errors up and down cancel."),
+        (error.square().sum(1), "adds up the coordinates: take their mean."),
+    ]
+
+    def use(f, *a):
+        return f(lambda x_t, t: guess, *a)
+
+    return better("flow_loss", theirs, ours, use, (x_0, t, eps), mistakes)
+
+
+def step_problem(name, theirs, ours, mistakes):
+    """A step from t = 0.8 to 0.5, where the velocity is x t, so u = 0.8 x before it."""
+
+    def use(f, x, u):
+        return f(lambda x, t: x * t, x, 0.8, 0.5, u)
+
+    (x,) = noises(1, 5, 2)
+    return better(name, theirs, ours, use, (x, 0.8 * x), mistakes(x))
+
+
+def euler_step(theirs):
+    def mistakes(x):
+        return [
+            (x + 0.3 * 0.8 * x, "goes the wrong way: s - t is less than 0."),
+            (x + 0.8 * x, "goes for a time of 1: for s - t only."),
+            (x + 0.5 * 0.8 * x, "goes for a time of s: for s - t only."),
+            (-0.3 * 0.8 * x, "gives the way alone: begin at x."),
+        ]
+
+    return step_problem("euler_step", theirs, flow.euler_step, mistakes)
+
+
+def heun_step(theirs):
+    def mistakes(x):
+        ahead = 0.5 * (x - 0.3 * 0.8 * x)
+        return [
+            (x - 0.3 * 0.8 * x, "is Euler's: take the mean of u and ahead."),
+            (x - 0.3 * ahead, "goes with the velocity ahead: take the mean of both."),
+            (x - 0.3 * (0.8 * x + ahead), "goes with the sum of both: take the mean."),
+            (x + 0.15 * (0.8 * x + ahead), "goes the wrong way: s - t is less than 0."),
+        ]
+
+    return step_problem("heun_step", theirs, flow.heun_step, mistakes)
+
+
+def velocity_of(theirs):
+    def ours(x_t, t, eps):
+        return flow.coordinates(flow.STRAIGHT, x_t, t, eps=eps)["velocity"]
+
+    x_t, eps = noises(2, 3, 2)
+    t = torch.tensor([0.1, 0.4, 0.8])
+    x_0 = (x_t - t[:, None] * eps) / (1 - t[:, None])
+    mistakes = [
+        (x_0, "gives x_0: eps less that is the velocity."),
+        (x_0 - eps, "has its sign turned: eps less x_0."),
+        (eps - x_t, "takes x_t for x_0: divide by 1 - t."),
+        ((eps - x_t) / t[:, None], "divides by t: divide by 1 - t."),
+    ]
+    return better("velocity_of", theirs, ours, as_given, (x_t, t, eps), mistakes)

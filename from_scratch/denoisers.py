@@ -25,6 +25,7 @@ ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": torch.tan
 class MLP(nn.Module):
     """eps_theta for points: x_t (B, 2), t (B,) in 0 .. T-1 -> noise (B, 2).
 
+    In a flow, u_theta: T = 1, t from 0 to 1, and the answer is a velocity.
     classes: how many labels y (B,) may name; y = -1, or no y at all, means "any".
     use_time=False leaves t unread: an ablation. activation: a name of ACTIVATIONS.
     """
@@ -58,7 +59,7 @@ class MLP(nn.Module):
 
     def forward(self, x, t, y=None):
         if y is None:
-            y = torch.full_like(t, -1)
+            y = torch.full_like(t, -1, dtype=torch.long)
         condition = self.label(y % self.label.num_embeddings)  # (B, 2 width)
         if self.use_time:
             u = math.pi * t[:, None] / self.T

@@ -1,4 +1,4 @@
-"""A diffusion model of pictures: made, trained, saved, and asked for a class.
+"""A model of pictures, of diffusion or a flow: made, trained, saved, asked for a class.
 
 x_0, y = pictures("digits")
 model = new(config_of("digits", x_0))
@@ -16,12 +16,20 @@ from tqdm import tqdm
 from ddpm.files import replacing
 from from_scratch.classifier import train_classifier
 from from_scratch.datasets import PICTURES
-from from_scratch.diffusion import classifier_guided, guided, sample
+from from_scratch.diffusion import classifier_guided, guided
+from from_scratch.flow import STRAIGHT, Path
 from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule
-from from_scratch.training import batch_loss, ema_decay, ema_update, train_epoch
+from from_scratch.training import (
+    batch_loss,
+    ema_decay,
+    ema_update,
+    process_of,
+    train_epoch,
+)
 from from_scratch.unet import Classifier, UNet
 
 BATCH_SIZE = 64
+FLOW = "flow"  # in a config's place for the schedule: none, but the straight path
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class ImageModel:
     """A model and how far its training has come."""
 
     config: dict  # what `config_of` returns
-    schedule: NoiseSchedule
+    schedule: NoiseSchedule | Path
     network: UNet
     ema: UNet  # the moving average of the network's weights: to sample with
     optimizer: torch.optim.Optimizer
@@ -89,13 +97,17 @@ def new(config, device="cpu", schedules=SCHEDULES):
 
     schedules: {name: function of T}, in which the config's is looked up.
     """
-    T = config["timesteps"]
+    name = config["schedule"]
+    if name == FLOW:
+        schedule = STRAIGHT
+    else:
+        schedule = NoiseSchedule(schedules[name](config["timesteps"]))
     torch.manual_seed(config["seed"])
-    network = UNet(T, config["channels"], config["widths"], config["classes"])
+    network = UNet(schedule.T, config["channels"], config["widths"], config["classes"])
     network = network.to(device)
     return ImageModel(
         config,
-        NoiseSchedule(schedules[config["schedule"]](T)),
+        schedule,
         network,
         copy.deepcopy(network),
         torch.optim.Adam(network.parameters(), config["learning_rate"]),
@@ -201,13 +213,14 @@ def generate(model, x_T, y, weight=1.0, guide=None, sampler="ddim", steps=50, se
     generator = torch.Generator().manual_seed(seed)
     batches = list(zip(x_T.split(250), y.split(250), strict=True))  # fits any memory
     done = []
-    with tqdm(total=len(batches) * steps, desc="Sampling", disable=None) as bar:
+    with tqdm(total=len(batches) * (steps + 1), desc="Sampling", disable=None) as bar:
         for x, labels in batches:
             eps_theta = conditional_eps(model, labels, weight, guide)
+            sample = process_of(model.schedule).sample
             walk = sample(model.schedule, eps_theta, x, sampler, steps, 1.0, generator)
-            for t, x_t, _ in walk:
+            for _, x_t, _ in walk:
                 x = x_t
-                bar.update(t >= 0)
+                bar.update()
             done.append(x)
     return torch.cat(done)
 

@@ -30,6 +30,13 @@ class NoiseSchedule:
         self.snr = self.alpha_bar / (1 - self.alpha_bar)
         self.T = len(beta)
 
+    def times(self, count):
+        """Up to `count` timesteps, evenly from 0 to T - 1."""
+        return torch.linspace(0, self.T - 1, count).long().unique()
+
+    def random_times(self, count, generator):
+        return torch.randint(self.T, (count,), generator=generator)
+
     def alpha_bar_at(self, t):
         """alpha_bar of one timestep as a number; 1 at t = -1: data hold no noise."""
         return 1.0 if t == -1 else self.alpha_bar[t].item()

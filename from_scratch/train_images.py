@@ -1,15 +1,17 @@
-"""Train a diffusion model on pictures, ask it for classes, draw and measure the result.
+"""Train a diffusion model, or a flow, on pictures, ask it for classes, and measure.
 
     python -m from_scratch.train_images
     python -m from_scratch.train_images --resume --guidance-weight 5
     python -m from_scratch.train_images --resume --sampler ddpm --sampling-steps 250
     python -m from_scratch.train_images --resume --guidance classifier
     python -m from_scratch.train_images --schedule linear --out outputs/linear
+    python -m from_scratch.train_images --process flow
     python -m from_scratch.train_images --dataset fashion_mnist
 
-Writes six pictures and the model to outputs/DATASET, and prints what a classifier says
-to generated and to real pictures. With --resume it goes on with that model: trains it
-on to --epochs, or only draws, if it has had so many. Predict, change a flag, compare.
+Writes six pictures and the model to outputs/DATASET, of a flow five and the model to
+outputs/DATASET_flow, and prints what a classifier says to generated and to real
+pictures. With --resume it goes on with that model: trains it on to --epochs, or only
+draws, if it has had so many. Predict, change a flag, compare.
 """
 
 import argparse
@@ -24,8 +26,8 @@ from from_scratch import command_line
 from from_scratch.classifier import Inception, compare, print_table
 from from_scratch.command_line import one_of, whole
 from from_scratch.datasets import DATA, PICTURES, pictures
-from from_scratch.diffusion import SAMPLERS
 from from_scratch.image_model import (
+    FLOW,
     SETTINGS,
     config_of,
     generate,
@@ -37,6 +39,7 @@ from from_scratch.image_model import (
 )
 from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule
 from from_scratch.pages.run_pictures import draw_pictures_run
+from from_scratch.training import PROCESSES
 
 # --- CONFIG -----------------------------------------------------------------
 
@@ -45,8 +48,10 @@ SCHEDULE = "cosine"  # or "linear": see the first exercise
 TIMESTEPS = 1000
 GUIDANCE = "free"  # or "classifier", which needs no labels but a classifier of noise
 GUIDANCE_WEIGHT = 1.5  # 0 ignores the class, 1 asks for it, more insists
+PROCESS = "diffusion"  # or "flow": see part 3
 SAMPLER = "ddim"  # or "ddpm", which wants more steps: see the second exercise
-SAMPLING_STEPS = 50
+FLOW_SAMPLER = "heun"  # or "euler", at half the cost a step
+SAMPLING_STEPS = 50  # of a flow half as many, so that the network is asked as often
 SAMPLES = 1000  # pictures that are generated to be measured
 SEED = 0
 
@@ -58,12 +63,12 @@ def parse_args(argv):
     parser = command_line.parser("from_scratch.train_images", __doc__)
     add = partial(command_line.add_knob, parser)
     add("--dataset", one_of(PICTURES), DATASET, ", ".join(PICTURES))
+    add("--process", one_of(PROCESSES), PROCESS, ", ".join(PROCESSES))
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
     add("--timesteps", command_line.TIMESTEPS, TIMESTEPS, "T, 2 to 10000")
     add("--guidance", one_of(("free", "classifier")), GUIDANCE, "free, classifier")
     add("--guidance-weight", command_line.GUIDANCE_WEIGHT, GUIDANCE_WEIGHT, "0 to 20")
-    add("--sampler", one_of(SAMPLERS), SAMPLER, ", ".join(SAMPLERS))
-    add("--sampling-steps", command_line.SAMPLING_STEPS, SAMPLING_STEPS, "1 to T")
+    command_line.add_sampler(parser, SAMPLER, FLOW_SAMPLER)
     add("--samples", whole(10, 50_000), SAMPLES, "pictures to be measured")
     add("--seed", command_line.SEED, SEED, "names the run")
     add("--data", Path, DATA, "folder of downloaded pictures")
@@ -78,7 +83,15 @@ def parse_args(argv):
     flag("--device", help="cuda, mps or cpu (the first there is)")
     flag("--out", help="folder to write to (outputs/DATASET)")
     args = parser.parse_args(argv)
-    command_line.check_steps(parser, args)
+    flows = args.process == "flow"
+    steps = SAMPLING_STEPS // 2 if flows else min(SAMPLING_STEPS, args.timesteps)
+    command_line.check_sampler(parser, args, FLOW_SAMPLER if flows else SAMPLER, steps)
+    if flows:
+        diffusions = {"schedule": SCHEDULE, "timesteps": TIMESTEPS}
+        command_line.refuse_changed(parser, args, diffusions, "--process diffusion")
+        if args.guidance == "classifier":
+            parser.error("argument --guidance: classifier guides diffusion alone")
+        args.schedule = FLOW
     if not args.conditional and args.guidance == "free":
         args.guidance = None  # there is no label to insist on
         if args.guidance_weight != GUIDANCE_WEIGHT:
@@ -88,7 +101,8 @@ def parse_args(argv):
             )
     args.epochs = args.epochs or SETTINGS[args.dataset].epochs
     args.device = device(parser, args.device or best_device())
-    args.out = command_line.out_folder(parser, args.out or f"outputs/{args.dataset}")
+    out = f"outputs/{args.dataset}" + flows * "_flow"
+    args.out = command_line.out_folder(parser, args.out or out)
     return args
 
 
@@ -189,7 +203,7 @@ def main(argv=None):
     # --- Draw and compare ---------------------------------------------------
     schedules = {
         name: NoiseSchedule(f(args.timesteps)) for name, f in SCHEDULES.items()
-    }
+    } | {args.schedule: model.schedule}
     names = draw_pictures_run(args, schedules, model, how, x_test, y_test)
     labels = asked if args.guidance else None
     print_table(*compare(judge, x, labels, train_set, test_set, inception))

@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
+from from_scratch import diffusion, flow
 from from_scratch.datasets import draw, parts
 from from_scratch.denoisers import MLP
-from from_scratch.diffusion import loss
 
 # How a network of points is trained, unless told otherwise.
 EPOCHS = 70  # try 5, 20: when does the shape appear?
@@ -22,20 +22,34 @@ TRAINING_POINTS = 20_000
 
 LABEL_DROPOUT = 0.1  # how often a conditional network is trained without the label
 
+# Both have a q_sample, a loss, SAMPLERS and a sample, called alike.
+PROCESSES = {"diffusion": diffusion, "flow": flow}
 
-def batch_loss(schedule, eps_theta, x_0, y, batch, generator, objective=loss):
-    """Mean loss of x_0[batch] at timesteps and with noises out of `generator`.
+
+def process_of(schedule):
+    """The module that a NoiseSchedule, or a flow's Path, belongs to."""
+    return flow if isinstance(schedule, flow.Path) else diffusion
+
+
+def batch_loss(
+    schedule, eps_theta, x_0, y, batch, generator, objective=None, noise=None
+):
+    """Mean loss of x_0[batch] at times and with noises out of `generator`.
 
     batch: indices. y: labels (N,) for a conditional network, which sometimes has to do
-    without (Ho & Salimans 2022), or None. objective: a function like `loss`.
+    without (Ho & Salimans 2022), or None. objective: a function like `diffusion.loss`,
+    if not that of the process. noise: like x_0, what belongs to each, if not any.
     """
     x_0 = x_0[batch]
-    t = torch.randint(schedule.T, (len(batch),), generator=generator).to(x_0.device)
+    t = schedule.random_times(len(batch), generator).to(x_0.device)
     eps = torch.randn(x_0.shape, generator=generator).to(x_0)
+    if noise is not None:
+        eps = noise[batch]
     if y is not None:
         dropped = torch.rand(len(batch), generator=generator) < LABEL_DROPOUT
         labels = torch.where(dropped.to(y.device), -1, y[batch])
         eps_theta = partial(eps_theta, y=labels)
+    objective = objective or process_of(schedule).loss
     return objective(schedule, eps_theta, x_0, t, eps).mean()
 
 
@@ -63,12 +77,13 @@ def train(
     epochs=EPOCHS,
     batch_size=BATCH_SIZE,
     seed=0,
-    objective=loss,
+    objective=None,
+    noise=None,
 ):
-    """Teach eps_theta to tell the noise in x_t; returns the mean loss of each epoch.
+    """Teach eps_theta to tell the noise in x_t, or, along a Path, the velocity.
 
-    x_0: (N, 2). y: labels (N,) for a conditional network, or None. objective: a
-    function like `loss`, to be made small.
+    x_0: (N, 2). y: labels (N,) for a conditional network, or None. objective, noise:
+    of `batch_loss`. Returns the mean loss of each epoch.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(eps_theta.parameters(), LEARNING_RATE)
@@ -76,7 +91,8 @@ def train(
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
     def loss_of(batch):
-        return batch_loss(schedule, eps_theta, x_0, y, batch, generator, objective)
+        given = schedule, eps_theta, x_0, y, batch, generator
+        return batch_loss(*given, objective, noise)
 
     losses = []
     bar = tqdm(range(epochs), "Training", unit="epoch", disable=None)
@@ -113,11 +129,23 @@ def fit(
     return network, losses, x_0.abs().max().item()
 
 
+def reflow(u_theta, path, seed=0, count=TRAINING_POINTS, **options):
+    """Train a network of a flow on, on the pairs that it leads to: straighter ways.
+
+    Liu et al. (2023), section 2. options: of `train`. Returns its losses by epoch.
+    """
+    generator = torch.Generator().manual_seed(seed + 1)
+    eps = torch.randn(count, 2, generator=generator)
+    x_0 = flow.couple(path, u_theta, eps)
+    return train(u_theta, path, x_0, seed=seed, noise=eps, **options)
+
+
 @torch.no_grad()
 def loss_by_timestep(schedule, eps_theta, x_0, count=40, seed=0):
-    """Mean loss at up to `count` timesteps from 0 to T-1: (timesteps, losses)."""
+    """Mean loss at up to `count` times from the first to the last: (times, losses)."""
     generator = torch.Generator().manual_seed(seed)
-    times = torch.linspace(0, schedule.T - 1, count).long().unique().tolist()
+    times = schedule.times(count).tolist()
+    loss = process_of(schedule).loss
     # The same noise at all: a smooth curve.
     eps = torch.randn(x_0.shape, generator=generator).to(x_0)
     losses = []

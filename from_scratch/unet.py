@@ -34,7 +34,7 @@ class Condition(nn.Module):
         nn.init.zeros_(self.label.weight)
 
     def forward(self, t, y=None):
-        y = torch.full_like(t, -1) if y is None else y
+        y = torch.full_like(t, -1, dtype=torch.long) if y is None else y
         u = math.pi * t[:, None] / self.T
         label = self.label(y % self.label.num_embeddings)
         return self.time(fourier_features(u, OCTAVES)) + label
@@ -120,6 +120,7 @@ class Encoder(nn.Module):
 class UNet(nn.Module):
     """eps_theta for pictures: x_t (B, C, H, W), t (B,) in 0 .. T-1 -> noise like x_t.
 
+    In a flow, u_theta: T = 1, t from 0 to 1, and the answer is a velocity.
     Pictures of any size, odd ones too. widths: channels at each level, the finest
     first, multiples of 8. classes: how many labels y (B,) may name; y = -1, or no y at
     all, means "any".

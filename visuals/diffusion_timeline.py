@@ -64,7 +64,7 @@ HISTORY = (
         "2022",
         "Flow matching, Lipman et al.",
         "Learn the velocity of straight paths from noise to data",
-        False,
+        True,
     ),
     ("2022", "DPM-Solver++, Lu et al.", "A higher-order solver: 15 to 20 steps", True),
     (
@@ -89,6 +89,18 @@ HISTORY = (
         "2024",
         "Movie Gen, Polyak et al.",
         "Text to video with sound, by flow matching",
+        False,
+    ),
+    (
+        "2025",
+        "LLaDA, Nie et al.",
+        "Text, too: words are masked, and filled in step by step",
+        False,
+    ),
+    (
+        "2025",
+        "Mean flows, Geng et al.",
+        "Learn the mean velocity of a whole way: one network call",
         False,
     ),
 )

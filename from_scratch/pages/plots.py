@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ddpm.files import replacing
-from from_scratch.diffusion import q_sample, score
+from from_scratch.diffusion import score
+from from_scratch.flow import Path
+from from_scratch.training import process_of
 
 # Okabe & Ito (2008): colour-blind readers tell them apart.
 PARTS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -144,7 +146,14 @@ def draw_clouds(rows, labels=None, title=0.25):
 
 
 def timesteps_of(schedule, levels=LEVELS):
-    """The timestep t at which alpha_bar is nearest to each of `levels`; -1 for 1."""
+    """The timestep t at which alpha_bar is nearest to each of `levels`; -1 for 1.
+
+    Of a flow's Path the time t, 0 for 1.
+    """
+    if isinstance(schedule, Path):
+        times = schedule.times(1001).tolist()
+        alpha_bar = torch.tensor([schedule.alpha_bar_at(t) for t in times])
+        return [times[(alpha_bar - a).abs().argmin()] for a in levels]
     alpha_bar = schedule.alpha_bar
     return [-1 if a == 1 else int((alpha_bar - a).abs().argmin()) for a in levels]
 
@@ -155,7 +164,9 @@ def state_at(states, t):
 
 
 def name_of(schedule, t, end="data"):
-    """Two lines, "t = 258" and its alpha_bar; of t = -1, `end`."""
+    """Two lines, "t = 258" and its alpha_bar; of t = -1, `end`. One line in a flow."""
+    if isinstance(schedule, Path):
+        return f"t = {t:.2f}" if t > 0 else end.rstrip()
     return f"t = {t}\n{alpha_bar_is(schedule.alpha_bar_at(t))}" if t >= 0 else end
 
 
@@ -187,8 +198,11 @@ def draw_schedules(schedules, chosen):
     return figure
 
 
-def draw_training(losses, times, by_time):
-    """The loss of each epoch, and that of the finished network by timestep."""
+def draw_training(losses, times, by_time, zero=1):
+    """The loss of each epoch, and that of the finished network at each time.
+
+    zero: the loss of a network that answers 0.
+    """
     figure = Figure((WIDTH, 3), dpi=140, layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = np.arange(1, len(losses) + 1)
@@ -200,11 +214,18 @@ def draw_training(losses, times, by_time):
     left.legend(frameon=False)
     curves(left, "mean loss while training", "epoch")
     right.plot(times, by_time, color=RED, lw=2)
-    right.axhline(1, color=INK, lw=1, ls=":")
-    right.text(times[-1], 1.02, "answering 0", ha="right", fontsize=9, color=INK)
-    right.set_ylim(0, 1.12)
+    right.axhline(zero, color=INK, lw=1, ls=":")
+    style = {"ha": "right", "fontsize": 9, "color": INK}
+    right.text(times[-1], 1.02 * zero, "answering 0", **style)
+    right.set_ylim(0, 1.12 * zero)
     curves(right, "loss of the trained network at t", "t")
     return figure
+
+
+def noisy(schedule, x_0, t, eps):
+    """x_t of a schedule, or of a flow's Path, at one time for all of x_0."""
+    times = torch.full((len(x_0),), t)
+    return process_of(schedule).q_sample(schedule, x_0, times, eps)
 
 
 def draw_forward(schedule, x_0, part, eps):
@@ -216,7 +237,7 @@ def draw_forward(schedule, x_0, part, eps):
     for t, above, below in zip(times, *axes, strict=True):
         x_t = x_0
         if t >= 0:
-            x_t = q_sample(schedule, x_0, torch.full((len(x_0),), t), eps)
+            x_t = noisy(schedule, x_0, t, eps)
         cloud(above, x_t, part_colours(part), name_of(schedule, t))
         below.hist(x_t[:, 0], 50, range=(-SIDE, SIDE), density=True, color=GREY)
         below.plot(u, normal, color=INK, lw=1.5)
@@ -229,12 +250,18 @@ def draw_forward(schedule, x_0, part, eps):
 
 
 def arrows(axes, schedule, eps_theta, t, colour=INK, side=13):
-    """The learnt score at timestep t, times the noise's strength, on a grid."""
+    """The learnt score at timestep t, times the noise's strength, on a grid.
+
+    Of a flow, how it moves on the way back to the data.
+    """
     u = torch.linspace(-SIDE, SIDE, side + 2)[1:-1]
     x = torch.cartesian_prod(u, u)  # (side^2, 2)
     with torch.no_grad():
-        eps = eps_theta(x, torch.full((len(x),), t))
-    arrow = (1 - schedule.alpha_bar_at(t)) ** 0.5 * score(schedule, t, eps)
+        answer = eps_theta(x, torch.full((len(x),), t))
+    if isinstance(schedule, Path):
+        arrow = -answer
+    else:
+        arrow = (1 - schedule.alpha_bar_at(t)) ** 0.5 * score(schedule, t, answer)
     arrow = arrow / arrow.norm(dim=1, keepdim=True).clamp(min=1)  # far off: direction
     heads = {"headwidth": 4, "headlength": 4, "headaxislength": 3.5}
     axes.quiver(*x.T, *arrow.T, color=colour, width=0.006, scale=side + 2, **heads)
@@ -250,7 +277,8 @@ def draw_reverse(schedule, eps_theta, states, colours):
         cloud(middle, x_t, PALE)
         arrows(middle, schedule, eps_theta, max(t, 0))
         cloud(below, x_0, colours)
-    label_rows(axes, ["$x_t$", "learnt score", "predicted $x_0$"])
+    field = "velocity" if isinstance(schedule, Path) else "learnt score"
+    label_rows(axes, ["$x_t$", field, "predicted $x_0$"])
     return figure
 
 
@@ -305,7 +333,7 @@ def animate(schedule, eps_theta, states, colours, count=450, frames=30):
         axes = figure.subplots()
         arrows(axes, schedule, eps_theta, max(t, 0), GREY)
         cloud(axes, x_t[:count], colours[:count], size=12)
-        frame(axes, f"t = {t}" if t >= 0 else "sample")
+        frame(axes, name_of(schedule, t, "sample").split("\n")[0])
         images.append(to_image(figure))
     return images
 
@@ -366,10 +394,7 @@ def picture_strip(schedule, levels=(1.0, 0.95, 0.8, 0.5, 0.2, 0.05, 0.0)):
 def draw_forward_pictures(schedule, x_0, eps):
     """Each of x_0 (B, C, H, W) on its way into its noise, a row each."""
     times, titles = picture_strip(schedule)
-    columns = [
-        x_0 if t < 0 else q_sample(schedule, x_0, torch.full((len(x_0),), t), eps)
-        for t in times
-    ]
+    columns = [x_0 if t < 0 else noisy(schedule, x_0, t, eps) for t in times]
     return draw_pictures(torch.stack(columns, dim=1), titles=titles)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ddpm.files import replacing
 
 FOLDER = Path(__file__).parent.parent
-NOTEBOOKS = ("toy2d", "images")
+NOTEBOOKS = ("toy2d", "images", "flow")
 
 BLANK = re.compile(r"(return |\w+ = ).*  # BLANK: ")
 BEGINNING = """\

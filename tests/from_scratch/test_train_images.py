@@ -17,7 +17,7 @@ import torchvision
 from PIL import Image
 from sklearn.svm import SVC
 
-from from_scratch import image_model, train_images
+from from_scratch import flow, image_model, train_images
 from from_scratch.classifier import accuracy, train_classifier
 from from_scratch.datasets import PICTURES, pictures
 from from_scratch.image_model import (
@@ -397,6 +397,20 @@ def test_one_noise_without_guidance_gives_one_picture(tiny, monkeypatch):
     assert (spread.diff() > 0).all()  # more guidance, more difference
 
 
+def test_a_flow_is_trained_and_resumed(tiny, capsys):
+    flags = ["--process", "flow", "--samples", "10", "--sampling-steps", "2"]
+    train_images.main(flags)
+    out = Path("outputs/digits_flow")
+    written = {path.name for path in out.iterdir()} - {"model.pt"}
+    assert written == SHOWN - {"noise_schedule.png"} | {"guidance_sweep.png"}
+    assert load(out / "model.pt").schedule is flow.STRAIGHT
+    assert "read as asked" in capsys.readouterr().out
+    train_images.main([*flags, "--resume", "--sampler", "euler"])
+    assert load(out / "model.pt").epochs == 1
+    with pytest.raises(SystemExit, match="trained with schedule flow, not cosine"):
+        train_images.main([*QUICK, "--resume", "--out", str(out)])
+
+
 BAD = {
     "--dataset svhn": "--dataset: svhn is none of digits, mnist, fashion_mnist, cifar10",
     "--schedule sigmoid": "--schedule: sigmoid is none of linear, cosine",
@@ -410,6 +424,9 @@ BAD = {
     "--device abacus": "--device: there is no abacus here; try cpu",
     "--device vulkan": "--device: there is no vulkan here; try cpu",
     "--out file/folder": "file/folder: Not a directory",
+    "--process flow --schedule linear": "--schedule: allowed only with --process diff",
+    "--process flow --sampler ddpm": "--sampler: ddpm is none of euler, heun",
+    "--process flow --guidance classifier": "classifier guides diffusion alone",
 }
 
 

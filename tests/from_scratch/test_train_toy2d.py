@@ -1,6 +1,7 @@
 """A run on points: its command line, what it writes, and how good it is."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,11 +59,19 @@ FLAGS = [
     ["--no-time-embedding", "--unscaled-betas", "--timesteps", "2"],
     ["--width", "8", "--depth", "1", "--activation", "relu", "--last-beta", "0.005"],
 ]
+# A flow has time, but no timesteps, and no schedule to be drawn.
+FLOW = ["--process", "flow", "--epochs", "1", "--batch-size", "2000"]
+FLOW_FLAGS = [
+    ["--reflow", "2", "--sampler", "euler", "--sampling-steps", "1"],
+    ["--path", "cosine", "--conditional", "--guidance-weight", "2"],
+]
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(train_toy2d, "POINTS", 200)
+    few = partial(train_toy2d.reflow, count=500)
+    monkeypatch.setattr(train_toy2d, "reflow", few)
 
 
 @pytest.mark.parametrize("flags", FLAGS)
@@ -70,6 +79,15 @@ def test_flags(flags, small, capsys):
     train_toy2d.main(QUICK + flags)
     assert {path.name for path in Path("outputs").iterdir()} == PICTURES
     assert "ratio" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", FLOW_FLAGS)
+def test_flags_of_a_flow(flags, small, capsys):
+    train_toy2d.main(FLOW + flags)
+    written = {path.name for path in Path("outputs").iterdir()}
+    assert written == PICTURES - {"noise_schedule.png"}
+    (bend,) = re.findall(r"Bend of the ways: ([\d.]+)", capsys.readouterr().out)
+    assert (float(bend) == 0) == ("1" in flags)  # one step is always straight
 
 
 def test_a_seed_names_a_run(small, monkeypatch, capsys):
@@ -109,6 +127,14 @@ BAD = {
     "--width 0": "0 is not a whole number from 1 to 2000",
     "--activation sine": "sine is none of gelu, relu, silu, tanh",
     "--out file/folder": "file/folder: Not a directory",
+    "--process flows": "--process: flows is none of diffusion, flow",
+    "--process flow --sampler ddim": "--sampler: ddim is none of euler, heun",
+    "--process flow --timesteps 50": "--timesteps: allowed only with --process diff",
+    "--process flow --unscaled-betas": "--unscaled-betas: allowed only with --process",
+    "--process flow --path bent": "--path: bent is none of straight, cosine",
+    "--path cosine": "--path: allowed only with --process flow",
+    "--reflow 1": "--reflow: allowed only with --process flow",
+    "--process flow --reflow 1 --conditional": "--reflow: not with --conditional",
 }
 
 

@@ -1,0 +1,171 @@
+"""The page on flow matching: its numbers, commands and figures; and the notebook."""
+
+import json
+import math
+import re
+
+import nbclient
+import nbformat
+import pytest
+import torch
+
+from from_scratch import train_images, train_toy2d
+from from_scratch.denoisers import MLP
+from from_scratch.flow import STRAIGHT, sample
+from from_scratch.pages import draw_flow_figures, solution_flow
+from from_scratch.pages.draw_flow_figures import ASKED, DIGITS_ASKED, FIGURES, OUT
+
+FOLDER = OUT.parents[1]
+PAGE = (FOLDER / "flow.rst").read_text("utf-8")
+WORDS = " ".join(PAGE.split())
+MEASURED = json.loads((OUT / "measured.json").read_text())
+FEW, BENDS = MEASURED["few_steps"], MEASURED["pairs_and_flow"]
+OFF = MEASURED["solution"]["rows"]
+# Part 2 has measured DDIM on digits, with the same judge, noises and labels.
+PART_2 = json.loads((OUT.parent / "images" / "measured.json").read_text())["few_steps"]
+
+
+def stated():
+    """Fragments of the page, each with its numbers as measured."""
+    cosine, straight, reflowed = BENDS.values()
+    yield f"measures is {cosine:.2f} on the cosine path and {straight:.2f} on the"
+    yield f"After one reflow the bend is {reflowed:.5f}"
+    euler, heun = (FEW[f"flow, {name}"] for name in ("Euler", "Heun"))
+    yield f"In eight evaluations Euler has a ratio of {euler['8']:.1f}, Heun of {heun['8']:.1f}"
+    again = FEW["reflowed, Euler"]
+    yield f"a ratio of {euler['1']:.0f} without, and of {again['1']:.1f} with reflow"
+    for name, row in FEW.items():
+        cells = [f"{row[str(n)]:.1f}" if str(n) in row else r"\-" for n in ASKED]
+        yield f"{name} {' '.join(cells)} "
+    rows = {"DDIM": PART_2["ddim"]}
+    rows |= {name: MEASURED["digits"][name.lower()] for name in ("Euler", "Heun")}
+    for name, row in rows.items():
+        for asked in (n for n in map(str, DIGITS_ASKED) if n in row):
+            numbers = row[asked]
+            yield (
+                f"{name} {asked} {numbers['read as asked']:.3f} "
+                f"{numbers['Frechet distance']:.3f} {numbers['recall']:.3f}"
+            )
+    ends = MEASURED["solution"]["ends"]
+    yield f"off by {ends['t = 1']:.2f} at t = 1 and by {ends['t = 0']:.2f} at t = 0"
+    for name, row in (
+        ("Euler", "euler"),
+        ("Heun", "heun"),
+        ("Adams-Bashforth", "adams_bashforth"),
+    ):
+        cells = " ".join(f"{OFF[row][str(n)]:.4f}" for n in solution_flow.ASKED)
+        yield f"{name} {cells}"
+
+
+@pytest.mark.parametrize("fragment", list(stated()))
+def test_stated_numbers(fragment):
+    assert fragment in WORDS
+
+
+def test_commands_on_the_page_are_accepted():
+    commands = re.findall(r"python -m from_scratch\.([\w.]+)([^\n`]*)", PAGE)
+    assert len(commands) >= 7
+    for module, flags in commands:
+        if module == "pages.solution_flow":
+            assert not flags
+        else:
+            script = {"train_toy2d": train_toy2d, "train_images": train_images}[module]
+            script.parse_args(flags.split())
+
+
+def test_each_figure_on_the_page_is_one_that_a_script_draws():
+    shown = set(re.findall(r"figures/flow/([\w.]+)", PAGE))
+    drawn = {f"{name}.png" for name in FIGURES}
+    run = {path.name for path in OUT.iterdir()} - drawn - {"measured.json"}
+    assert len(run) == 5
+    assert shown == drawn | run
+    assert set(MEASURED) >= set(FIGURES)
+    assert sum(path.stat().st_size for path in OUT.iterdir()) < 2_000_000
+    figures = re.findall(r"\.\. (?:figure|image):: .*\n((?: +.*\n)+)", PAGE)
+    assert len(figures) == len(shown)
+    assert all(":alt:" in options for options in figures)
+
+
+# --- The figures and the exercises ------------------------------------------
+
+
+def test_each_way_to_sample_asks_as_often_as_it_says(monkeypatch):
+    """Counted by the network itself; None where a step costs more than is allowed."""
+    count = []
+
+    class Counting(MLP):
+        def forward(self, x, t, y=None):
+            count.append(len(x))
+            return super().forward(x, t, y)
+
+    monkeypatch.setattr(
+        draw_flow_figures,
+        "trained",
+        lambda dataset, schedule: (Counting(schedule.T), 2),
+    )
+    monkeypatch.setattr(draw_flow_figures, "reflowed", lambda dataset: Counting(1))
+    for name, method in draw_flow_figures.methods("moons").items():
+        for asked in (1, 4):
+            count.clear()
+            x = method(torch.zeros(3, 2), asked)
+            if (name, asked) == ("flow, Heun", 1):
+                assert x is None
+            else:
+                assert x.shape == (3, 2) and len(count) == asked
+
+
+def test_adams_bashforth_is_of_second_order_and_asks_once():
+    def u(x, t):
+        return -x * t  # x(0) = x(1) exp(1/2)
+
+    x, off = torch.ones(1, 1, dtype=torch.float64), []
+    for steps in (50, 100):
+        *_, (_, found, _) = sample(
+            STRAIGHT, u, x, solution_flow.adams_bashforth(), steps
+        )
+        off.append(abs(found.item() - math.exp(0.5)))
+    assert off[0] / off[1] == pytest.approx(4, rel=0.15)
+
+
+def test_the_solution_runs(monkeypatch, capsys):
+    fit = solution_flow.fit
+    monkeypatch.setattr(solution_flow, "fit", lambda *a, **k: fit(*a, count=500, **k))
+    monkeypatch.setattr(solution_flow, "FINE", 100)
+    ends, rows = solution_flow.main(["--epochs", "1"])
+    assert set(ends) == {"t = 0", "t = 1"}
+    for row in rows.values():
+        off = list(row.values())
+        assert off == sorted(off, reverse=True)  # ever nearer to the end of the way
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+# --- The notebook -----------------------------------------------------------
+
+NOTEBOOK = FOLDER / "flow.ipynb"
+
+
+def test_the_notebook_is_stored_with_its_outputs():
+    cells = [c for c in nbformat.read(NOTEBOOK, 4).cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    kinds = [output.output_type for c in cells for output in c.outputs]
+    assert "error" not in kinds
+    pictures = [o for c in cells for o in c.outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 7
+    assert NOTEBOOK.stat().st_size < 1_000_000
+
+
+def test_the_notebook_runs(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = nbformat.read(NOTEBOOK, 4)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    full = "".join(c.source for c in code)
+    for setting, quick in (("EPOCHS = 30", "EPOCHS = 1"), ("10_000", "1_000")):
+        assert full.count(setting) == 1
+        for cell in code:
+            cell.source = cell.source.replace(setting, quick)
+    place = {"metadata": {"path": str(FOLDER)}}
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources=place
+    )
+    client.execute()  # raises at the first cell that fails
+    assert any("generated to real" in str(c.outputs) for c in code)
