@@ -59,7 +59,7 @@ class Settings:
     config: dict = field(default_factory=lambda: NETWORK)
     draw: Callable = textiles.pattern
     textiles: int = 48_000  # drawn
-    pictures: int = 128_000  # seen in all
+    pictures: int = 110_000  # seen in all
     batch_size: int = 32
     learning_rate: float = 6e-4
     warm_up: int = 500  # steps until it is reached
