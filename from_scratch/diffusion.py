@@ -94,8 +94,8 @@ def dpmpp():
 
     DPM-Solver++(2M), Lu et al. (2022), Algorithm 2: DDIM, on the x_0 that is foreseen
     for the middle of the step, out of this one and the one before. Along lambda =
-    log(a / s), in which x_0 changes evenly. The last step, without end in lambda, is
-    that of DDIM.
+    log(a / sigma), in which x_0 changes evenly. The last step, without end in lambda,
+    is that of DDIM.
     """
     before = None  # (lambda, x_0) of the step before
 

@@ -6,7 +6,7 @@ says with which velocity x_t moves. To draw, one follows it back from 1 to 0.
 
 Lipman et al. (2023), Liu et al. (2023) and Albergo & Vanden-Eijnden (2023) count time
 from the noise to the data: their t is our 1 - t, their velocity ours with its sign
-turned. Esser et al. (2024) count as we do.
+flipped. Esser et al. (2024) count as we do.
 """
 
 import itertools
@@ -20,9 +20,9 @@ import torch
 
 
 class Path(NamedTuple):
-    """A way to mix: x_t = a x_0 + s eps, with a = 1, s = 0 at t = 0, and turned at 1.
+    """How to mix: x_t = a x_0 + sigma eps, from a = 1, sigma = 0 to a = 0, sigma = 1.
 
-    mix: t -> (a, s); rates: t -> (da/dt, ds/dt); of tensors of any shape.
+    mix: t -> (a, sigma); rates: t -> (da/dt, dsigma/dt); of tensors of any shape.
     """
 
     mix: Callable
@@ -38,14 +38,14 @@ class Path(NamedTuple):
 
     def alpha_bar_at(self, t):
         """The share of the data in the variance, if theirs is 1; t: a number."""
-        a, s = self.mix(torch.tensor(t, dtype=torch.float64))
-        return (a**2 / (a**2 + s**2)).item()
+        a, sigma = self.mix(torch.tensor(t, dtype=torch.float64))
+        return (a**2 / (a**2 + sigma**2)).item()
 
 
 QUARTER = math.pi / 2
 
 # The straight path goes from data to noise along a line, at one speed. The cosine path
-# is that of the cosine schedule: a quarter of a circle, on which a^2 + s^2 = 1.
+# is that of the cosine schedule: a quarter of a circle, on which a^2 + sigma^2 = 1.
 STRAIGHT = Path(
     mix=lambda t: (1 - t, t),
     rates=lambda t: (-torch.ones_like(t), torch.ones_like(t)),
@@ -63,15 +63,15 @@ def column(t, x):
 
 
 def q_sample(path, x_0, t, eps):
-    """x_t on the way from x_0 to eps; t: (B,) times, each sample its own."""
-    a, s = path.mix(column(t, x_0))
-    return a * x_0 + s * eps
+    """x_t, between x_0 and eps; t: (B,) times, each sample its own."""
+    a, sigma = path.mix(column(t, x_0))
+    return a * x_0 + sigma * eps
 
 
 def velocity(path, x_0, t, eps):
-    """d x_t / dt on that way: on the straight path eps - x_0, at all times."""
-    da, ds = path.rates(column(t, x_0))
-    return da * x_0 + ds * eps
+    """d x_t / dt of that x_t: on the straight path eps - x_0, at all times."""
+    da, dsigma = path.rates(column(t, x_0))
+    return da * x_0 + dsigma * eps
 
 
 # --- Learning: where does it move? ------------------------------------------
@@ -93,23 +93,23 @@ def coordinates(path, x_t, t, **answer):
     """{"x_0", "eps", "v", "velocity"}, from one of them, given by its name.
 
     Each is p x_0 + q eps with known p and q, and so is x_t: two equations for x_0 and
-    eps. What multiplies them, the determinant a q - s p, is 0 where the answer says
+    eps. What multiplies them, the determinant a q - sigma p, is 0 where the answer says
     nothing new: there the others come out as inf or nan. v: Salimans & Ho (2022),
     section 4.
     """
     time = column(t, x_t)
-    (a, s), (da, ds) = path.mix(time), path.rates(time)
+    (a, sigma), (da, dsigma) = path.mix(time), path.rates(time)
     zero, one = torch.zeros_like(a), torch.ones_like(a)
     weights = {
         "x_0": (one, zero),
         "eps": (zero, one),
-        "v": (-s, a),
-        "velocity": (da, ds),
+        "v": (-sigma, a),
+        "velocity": (da, dsigma),
     }
     ((name, given),) = answer.items()
     p, q = weights[name]
-    determinant = a * q - s * p
-    x_0 = (q * x_t - s * given) / determinant
+    determinant = a * q - sigma * p
+    x_0 = (q * x_t - sigma * given) / determinant
     eps = (a * given - p * x_t) / determinant
     return {name: p * x_0 + q * eps for name, (p, q) in weights.items()} | answer
 
@@ -117,19 +117,19 @@ def coordinates(path, x_t, t, **answer):
 def flow_of_diffusion(schedule, eps_theta, clip=None):
     """u_theta(x_t, t) on the straight path, of a network that has learnt to tell noise.
 
-    A mixture of data and noise is one at any scale: divided by a + s it lies on the
-    straight path, at t = s / (a + s). Each t takes the timestep next to its own. clip:
-    the predicted x_0 is held in [-clip, clip].
+    A mixture of data and noise is one at any scale: divided by a + sigma it lies on
+    the straight path, at t = sigma / (a + sigma). Each t takes the timestep next to its
+    own. clip: the predicted x_0 is held in [-clip, clip].
     """
-    a, s = schedule.alpha_bar.sqrt(), (1 - schedule.alpha_bar).sqrt()
-    times = s / (a + s)  # (T,), growing
+    a, sigma = schedule.alpha_bar.sqrt(), (1 - schedule.alpha_bar).sqrt()
+    times = sigma / (a + sigma)  # (T,), growing
 
     def u_theta(x_t, t):
         step = (times - t[:1].cpu()).abs().argmin()
         steps = torch.full((len(x_t),), step.item(), device=x_t.device)
-        x = (a[step] + s[step]).to(x_t) * x_t
+        x = (a[step] + sigma[step]).to(x_t) * x_t
         eps = eps_theta(x, steps)
-        x_0 = (x - s[step].to(x) * eps) / a[step].to(x)
+        x_0 = (x - sigma[step].to(x) * eps) / a[step].to(x)
         return eps - (x_0 if clip is None else x_0.clamp(-clip, clip))
 
     return u_theta
@@ -185,14 +185,14 @@ def sample(path, u_theta, x, sampler="heun", steps=None, clip=None, generator=No
     yield 0.0, x, x
 
 
-# --- Reflow: make ways straight ---------------------------------------------
+# --- Reflow: make trajectories straight -------------------------------------
 
 
 def couple(path, u_theta, eps, steps=20):
     """x_0 like eps: where the flow leads from there. Liu et al. (2023), section 2.
 
-    Trained anew on these pairs of x_0 and eps, of which no two cross, a network learns
-    a flow that is straighter.
+    Lines between these pairs of x_0 and eps hardly meet at one time. A network that is
+    trained further on them learns a flow that is straighter.
     """
     *_, (_, x_0, _) = sample(path, u_theta, eps, "heun", steps)
     return x_0
@@ -201,10 +201,10 @@ def couple(path, u_theta, eps, steps=20):
 def bend(states):
     """How far `sample`'s states, of equal steps, are from going straight at one speed.
 
-    The mean squared difference of the velocities on a way from their mean, over all
-    ways and coordinates: 0 if straight, and then one step is enough. Eq. 5 of Liu et
-    al. (2023).
+    The mean squared deviation of a point's velocity from its mean along its trajectory,
+    over all points and coordinates: 0 if straight, and then one step is enough. Eq. 5
+    of Liu et al. (2023).
     """
-    ways = torch.stack([x for _, x, _ in states])  # (steps + 1, B, ...)
-    moves = ways.diff(dim=0) * (len(ways) - 1)
-    return (moves - (ways[-1] - ways[0])).square().mean().item()
+    x = torch.stack([x for _, x, _ in states])  # (steps + 1, B, ...)
+    velocities = x.diff(dim=0) * (len(x) - 1)
+    return (velocities - (x[-1] - x[0])).square().mean().item()

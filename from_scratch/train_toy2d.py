@@ -55,7 +55,7 @@ TIMESTEPS = 1000  # try 50, 200: fewer, longer steps
 SAMPLER = "ddpm"  # adds fresh noise at each step; "ddim" adds none
 PATH = "straight"  # of a flow; or "cosine", which bends as the cosine schedule does
 FLOW_SAMPLER = "heun"  # asks the network twice a step; "euler" once
-REFLOWS = 0  # of a flow: how often it is trained anew on its own pairs
+REFLOWS = 0  # of a flow: how often it is trained further, on its own pairs
 GUIDANCE_WEIGHT = 1.0  # if conditional: 0 ignores the label, 3 exaggerates it
 SEED = 0
 POINTS = 2_000  # generated, and in each of the real draws that they are held against
@@ -69,7 +69,7 @@ def parse_args(argv):
     add("--dataset", one_of(DATASETS), DATASET, ", ".join(DATASETS))
     add("--process", one_of(PROCESSES), PROCESS, ", ".join(PROCESSES))
     add("--path", one_of(PATHS), PATH, f"of a flow: {', '.join(PATHS)}")
-    add("--reflow", whole(0, 10), REFLOWS, "a flow trained anew on its own pairs")
+    add("--reflow", whole(0, 10), REFLOWS, "a flow trained further, on its own pairs")
     add("--schedule", one_of(SCHEDULES), SCHEDULE, ", ".join(SCHEDULES))
     add("--timesteps", command_line.TIMESTEPS, TIMESTEPS, "T, 2 to 10000")
     add("--epochs", command_line.EPOCHS, EPOCHS, "times through the data")
@@ -181,7 +181,7 @@ def main(argv=None):
         f"ratio {to_real / among_real:.2f}."
     )
     if args.process == "flow":
-        print(f"Bend of the ways: {bend(states):.3f}, where 0 is straight.")
+        print(f"Bend of the trajectories: {bend(states):.3f}, where 0 is straight.")
     seconds = time.perf_counter() - started
     print(f"Wrote {', '.join(names)} to {args.out.resolve()} in {seconds:.0f} s.")
 

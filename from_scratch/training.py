@@ -130,7 +130,7 @@ def fit(
 
 
 def reflow(u_theta, path, seed=0, count=TRAINING_POINTS, **options):
-    """Train a network of a flow on, on the pairs that it leads to: straighter ways.
+    """Train a flow's network further, on its own pairs: straighter trajectories.
 
     Liu et al. (2023), section 2. options: of `train`. Returns its losses by epoch.
     """

@@ -76,8 +76,8 @@ def end_colours(x):
     return plots.part_colours(plots.nearest_part(x, *draw("moons", POINTS, 1)))
 
 
-def ways(axes, states, count, colours, until=None):
-    """The ways of the first points, as lines; until: of so many states."""
+def trajectories(axes, states, count, colours, until=None):
+    """Those of the first points, as lines; until: of so many states."""
     walk = torch.stack([x[:count] for _, x, _ in states[:until]], dim=1)
     style = {"colors": colours[:count], "lw": 0.9, "alpha": 0.7}
     axes.add_collection(LineCollection(walk.numpy(), **style))
@@ -87,7 +87,7 @@ def ways(axes, states, count, colours, until=None):
 
 
 def pairs_and_flow(count=70):
-    """Lines between pairs cross; ways of the flow do not, and so must bend."""
+    """Lines between pairs meet; trajectories of the flow do not, and so must bend."""
     x_0, part = draw("moons", POINTS, 1)
     eps = experiments.noise()
     walks = flows()
@@ -101,7 +101,7 @@ def pairs_and_flow(count=70):
         plots.cloud(panel, end[:count], colours[:count], title, size=9)
         start = states[0][1][:count]
         panel.scatter(*start.T, s=9, facecolors="none", edgecolors=plots.GREY, lw=0.8)
-        ways(panel, states, count, colours)
+        trajectories(panel, states, count, colours)
     return figure, measured
 
 
@@ -250,13 +250,13 @@ FIGURES = {
 
 
 def film(path, count=24, points=250, frames=25):
-    """Points on bent and on straight ways, side by side."""
+    """Points on bent and on straight trajectories, side by side."""
     walks, images = flows(), []
     colours = {name: end_colours(states[-1][1]) for name, states in walks.items()}
     for i in range(0, 51, 50 // frames):
         figure, (axes,) = plots.panels(1, 3, title=0.5)
         for panel, (name, states) in zip(axes, walks.items(), strict=True):
-            ways(panel, states, count, colours[name], i + 1)
+            trajectories(panel, states, count, colours[name], i + 1)
             t, x, _ = states[i]
             title = name if "\n" in name else f"{name}\n"
             plots.cloud(panel, x[:points], colours[name][:points], title, size=10)

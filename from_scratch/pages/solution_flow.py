@@ -13,9 +13,9 @@ from from_scratch.datasets import draw
 from from_scratch.flow import EVALUATIONS, STRAIGHT, sample
 from from_scratch.training import fit
 
-EPOCHS = 30  # half of the default training: enough to compare
+EPOCHS = 30  # less than half of the default training: enough to compare
 ASKED = (4, 8, 16, 32, 64)  # evaluations of the network
-FINE = 200  # Heun's steps to where a way really ends
+FINE = 200  # Heun's steps to where a trajectory really ends
 
 
 def adams_bashforth():

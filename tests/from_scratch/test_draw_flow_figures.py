@@ -11,9 +11,10 @@ import torch
 
 from from_scratch import train_images, train_toy2d
 from from_scratch.denoisers import MLP
-from from_scratch.flow import STRAIGHT, sample
+from from_scratch.flow import EVALUATIONS, STRAIGHT, couple, sample
 from from_scratch.pages import draw_flow_figures, solution_flow
 from from_scratch.pages.draw_flow_figures import ASKED, DIGITS_ASKED, FIGURES, OUT
+from from_scratch.training import TRAINING_POINTS
 
 FOLDER = OUT.parents[1]
 PAGE = (FOLDER / "flow.rst").read_text("utf-8")
@@ -60,6 +61,36 @@ def stated():
 @pytest.mark.parametrize("fragment", list(stated()))
 def test_stated_numbers(fragment):
     assert fragment in WORDS
+
+
+def test_what_the_page_concludes_from_its_tables():
+    ddim, at_times, euler, heun = (
+        FEW[name]
+        for name in ("DDIM", "DDIM at a flow's times", "flow, Euler", "flow, Heun")
+    )
+    assert at_times["2"] < euler["2"]
+    gained = {n: (ddim[n] - at_times[n]) / (ddim[n] - euler[n]) for n in euler}
+    assert gained["4"] > 0.7 and 0.4 < gained["8"] < 0.6
+    assert max(gained["16"], gained["32"]) < 0.25
+    assert ddim["2"] > ddim["1"]  # worse than a square as wide as the data
+    assert heun["8"] < min(
+        row["8"]
+        for name, row in FEW.items()
+        if name not in ("flow, Heun", "reflowed, Euler")
+    )
+    (steps,) = couple.__defaults__
+    assert TRAINING_POINTS * steps * EVALUATIONS["heun"] == 800_000
+
+    part_2, digits = PART_2["ddim"], MEASURED["digits"]
+    for n, row in digits["euler"].items():
+        assert row["read as asked"] > part_2[n]["read as asked"]
+        assert row["recall"] < part_2[n]["recall"]
+        distances = [row["Frechet distance"], part_2[n]["Frechet distance"]]
+        assert (distances[0] < distances[1]) == (int(n) >= 10)
+    first, *others = digits["heun"]
+    assert all(digits["heun"][n]["recall"] < part_2[n]["recall"] for n in others)
+    recalls = [row["recall"] for row in (*part_2.values(), *digits["euler"].values())]
+    assert digits["heun"][first]["recall"] > max(recalls)
 
 
 def test_commands_on_the_page_are_accepted():
@@ -135,7 +166,7 @@ def test_the_solution_runs(monkeypatch, capsys):
     assert set(ends) == {"t = 0", "t = 1"}
     for row in rows.values():
         off = list(row.values())
-        assert off == sorted(off, reverse=True)  # ever nearer to the end of the way
+        assert off == sorted(off, reverse=True)  # ever nearer to where it should be
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 

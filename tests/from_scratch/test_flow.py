@@ -284,7 +284,16 @@ def test_dpmpp_is_that_of_the_lesson():
     assert (walk[-1][1] - fine).norm(dim=1).mean() < (coarse - fine).norm(dim=1).mean()
 
 
-# --- Straight ways ----------------------------------------------------------
+def test_a_single_step_out_of_pure_noise():
+    """Euler's ends on the mean of the data; Heun's keeps half of the noise on it."""
+    x = noise(20)
+    for sampler, kept in (("euler", 0), ("heun", 0.5)):
+        *_, (_, end, _) = sample(STRAIGHT, exact_velocity(STRAIGHT), x, sampler, 1)
+        expected = kept * x + CENTRES.mean(dim=0)
+        torch.testing.assert_close(end, expected, atol=1e-3, rtol=0)
+
+
+# --- Straight trajectories --------------------------------------------------
 
 
 def test_the_bend_of_a_half_circle_and_of_a_line():
@@ -298,7 +307,7 @@ def test_the_bend_of_a_half_circle_and_of_a_line():
     assert bend(list(sample(STRAIGHT, lambda x, t: x * 0 + 3, x))) < 1e-9
 
 
-def test_reflow_makes_ways_straight():
+def test_reflow_makes_trajectories_straight():
     """A small network, soon trained: its own pairs can be joined by lines."""
     torch.manual_seed(0)
     x_0, _ = draw("circles", 2000, seed=0)

@@ -86,7 +86,7 @@ def test_flags_of_a_flow(flags, small, capsys):
     train_toy2d.main(FLOW + flags)
     written = {path.name for path in Path("outputs").iterdir()}
     assert written == PICTURES - {"noise_schedule.png"}
-    (bend,) = re.findall(r"Bend of the ways: ([\d.]+)", capsys.readouterr().out)
+    (bend,) = re.findall(r"Bend of the trajectories: ([\d.]+)", capsys.readouterr().out)
     assert (float(bend) == 0) == ("1" in flags)  # one step is always straight
 
 
