@@ -102,7 +102,7 @@
       <input data-part="time" type="range" min="0" max="100" value="100"
         aria-label="From noise to data">
       <span aria-hidden="true">data</span>
-      ${tick("arrows", "arrows")}${tick("paths", "paths")}
+      ${tick("arrows", "arrows")}${tick("paths", "trajectories")}
     </div>
     <div class="lab-buttons">
       <button type="submit" data-part="main" class="live-main"></button>
