@@ -10,7 +10,8 @@ from ddpm.pictures import to_uint8
 def is_formula(text):
     """Whether matplotlib can set what stands between two $, which names may hold."""
     try:
-        MathTextParser("path").parse(text)
+        for line in text.splitlines():
+            MathTextParser("path").parse(line)
     except ValueError:
         return False
     return True

@@ -14,6 +14,7 @@ from visuals.style import (
     BLUE,
     GREEN,
     MARGIN,
+    SMALL,
     VERMILION,
     cloth,
     plot_area,
@@ -44,7 +45,7 @@ def rms(images):
 
 
 def draw():
-    figure, axes = sheet(5.5, "The more steps, the better a picture returns")
+    figure, axes = sheet(4.75, "The more steps, the better a picture returns")
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     predict, alpha_bar = predictor(diffusion), diffusion.alphas_cumprod
     cloths = [cloth(HELD_OUT + k) for k in range(8)]
@@ -61,14 +62,19 @@ def draw():
     for row, k in enumerate((0, 8, 9)):
         shown = x[k], noise[many][k] / 2, back[few][k], back[many][k]
         for column, image in enumerate(shown):
-            left, below = MARGIN + 1.1 * column, 3.6 - 1.5 * row
+            left, below = MARGIN + 1.1 * column, 2.75 - 1.15 * row
             tile(axes, left, below, SIDE, visible(image))
             if row == 0:
                 head = heads[column]
                 axes.text(left + SIDE / 2, below + SIDE + 0.1, head, ha="center")
-    lines = plot_area(figure, 5.3, 0.9, 1.45, 3.7)
+    curves = plot_area(figure, 5.3, 0.95, 1.5, 2.8)
     for (name, colour), line in zip(
         KINDS.items(), zip(*errors.values(), strict=True), strict=True
     ):
-        lines.loglog(STEPS, line, "o-", ms=4, color=colour, label=name)
+        curves.loglog(STEPS, line, "o-", ms=4, color=colour, label=name)
+    curves.set_title("error there and back", fontsize=SMALL)
+    curves.set_xticks(STEPS[::2], STEPS[::2])
+    curves.set_xticks([], minor=True)
+    curves.set(xlabel="steps each way", ylim=(0.002, 1))
+    curves.legend(loc="lower left", frameon=False, fontsize=SMALL, handlelength=0.8)
     save(figure, __file__)

@@ -72,10 +72,10 @@ window.LIVE = {
     ]
   },
   "guidance": "one pass",
-  "weights": "8ef92b3b3552abcdb19cc8528656f569ea7ee17628eef5680d4d67639d0c7ab6",
-  "step": 4800,
+  "weights": "285e9206869a5791a80f139e715b857ad7b8738d46b4467effe3c659e7bd3b4a",
+  "step": 4137,
   "bytes": {
     "runtime.js": 4911578,
-    "network.js": 13133823
+    "network.js": 13113079
   }
 };
