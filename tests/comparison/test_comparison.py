@@ -149,7 +149,7 @@ def test_nearest_finds_the_copy(textiles):
     assert index.tolist() == [7, 90]
     assert distance[0] == pytest.approx(0, abs=1e-3)
     change = (changed[1].astype(float) - images[90]) / 255
-    assert distance[1] == pytest.approx(np.sqrt((change**2).mean()), rel=1e-3)
+    assert distance[1] == pytest.approx(np.sqrt((change**2).mean()), rel=5e-3)
 
 
 def test_held_out_textiles_belong_to_the_families_named(textiles):
