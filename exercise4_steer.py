@@ -215,7 +215,8 @@ def draw(diffusion, args):
 def there_and_back(diffusion, args):
     """Goal 4: two cloths to their noise and back, and a morph from one to the other."""
     size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
-    both = [given(args.picture, args.seed, size), given(PICTURE_B, args.seed + 1, size)]
+    seed_b = args.seed + len(textiles.FAMILIES)  # the next cloth of the same family
+    both = [given(args.picture, args.seed, size), given(PICTURE_B, seed_b, size)]
     cloth = torch.cat(both).to(alpha_bar)
     predict = guided(diffusion, named(diffusion, args, 2))
     columns, titles = [(cloth.cpu() + 1) / 2], ["the cloth"]

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from checks.folder import TITLES, check_folder, count, sentence
 from checks.student_code import bubblewrap
-from checks.student_files import is_litter, plain
-from ddpm.files import replacing
+from checks.student_files import plain
+from ddpm.files import is_litter, replacing
 
 PLAIN_FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 LEVELS = 5  # of folders around a student's work, as archives put them

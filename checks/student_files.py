@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddpm.files import ROOT
+from ddpm.files import ROOT, is_litter
 from ddpm.looks import TEXTILES, contrast_and_grain
 
 LARGEST_FILE = 50 * 2**20  # bytes of a picture that is opened
@@ -51,19 +51,10 @@ STEERED = {  # Exercise 4's
     4: ["exercise4_return.png", "exercise4_return.gif"],
     5: ["exercise4_yardage.png", "exercise4_repeat.png"],
 }
-# What systems leave in folders and archives.
-LITTER = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
-LITTER |= {".spotlight-v100", ".trashes", ".fseventsd", ".directory", "@eadir"}
-LITTER |= {"$recycle.bin", "system volume information", "lost+found", "icon\r"}
 
 
 class NotDone(Exception):
     """What is off with a student's work and what to try, in a sentence or two."""
-
-
-def is_litter(name):
-    """Whether a file or folder of this name is an operating system's, nobody's work."""
-    return name.casefold() in LITTER or name.startswith("._")
 
 
 def plain(text, longest=300):

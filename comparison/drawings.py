@@ -16,7 +16,7 @@ times (Lugmayr et al. 2022), its colours kept as `ddpm.steering.tinted` does.
                 family asked for; never having seen one in such colours, it is not asked
                 how sure it is
 
-Takes some five minutes on two cores. visuals/drawing_to_cloth.py shows the result.
+Takes some eight minutes on one core. visuals/drawing_to_cloth.py shows the result.
 """
 
 import csv

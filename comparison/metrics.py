@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from ddpm.steering import LUMA
 from from_scratch.metrics import frechet_distance, precision_recall
 
 
@@ -68,7 +69,7 @@ def grain(images):
     BT.601, in grey levels of 255; then the median over pictures.
     """
     red, green, blue = images.astype(float).transpose(3, 0, 1, 2)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     chroma = np.stack([(blue - luma) / 1.772, (red - luma) / 1.402])  # (2, N, H, W)
     near = ndimage.uniform_filter(chroma, (0, 0, 3, 3), mode="wrap")
     return np.median(np.median(np.abs(chroma - near), axis=(0, 2, 3)))

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from ddpm import textiles
-from ddpm.files import ROOT, UserError, replacing, scratch
+from ddpm.files import ROOT, UserError, is_litter, replacing, scratch
 
 DATA = ROOT / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
@@ -105,9 +105,6 @@ def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-LITTER = {"__macosx", "thumbs.db", "desktop.ini"}  # that systems leave in folders
-
-
 def load_folder(folder, size=64):
     """Every picture below `folder`: ((N, size, size, 3) uint8, skipped).
 
@@ -156,7 +153,7 @@ def _pictures_below(folder):
             skipped.append((inside, error.strerror))
             continue
         for path in paths:
-            if path.name.startswith(".") or path.name.lower() in LITTER:
+            if path.name.startswith(".") or is_litter(path.name):
                 continue
             real = os.path.realpath(path)
             if real in seen:

@@ -76,3 +76,14 @@ def writable(path):
     if not os.access(path, os.W_OK):
         raise UserError(f"{path} cannot be written to. Give another folder.")
     return path
+
+
+# What systems leave in folders and archives.
+LITTER = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
+LITTER |= {".spotlight-v100", ".trashes", ".fseventsd", ".directory", "@eadir"}
+LITTER |= {"$recycle.bin", "system volume information", "lost+found", "icon\r"}
+
+
+def is_litter(name):
+    """Whether a file or folder of this name is an operating system's, nobody's work."""
+    return name.casefold() in LITTER or name.startswith("._")

@@ -3,8 +3,8 @@
     python -m visuals.draw_all          those whose script, textiles or weights changed
     python -m visuals.draw_all --all    all, and what Exercises 2, 4 and the morph write
 
-The first takes up to a minute or two, the second six. manifest.json says what each
-picture was drawn from.
+The first takes up to a minute or two, the second eight on one core. manifest.json says
+what each picture was drawn from.
 """
 
 import hashlib
