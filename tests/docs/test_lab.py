@@ -16,7 +16,7 @@ from from_scratch.noise_schedule import SCHEDULES, NoiseSchedule
 from from_scratch.training import ema_decay
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-from test_page import BROWSER, FLAGS  # noqa: E402
+from test_page import browser  # noqa: E402, F401
 
 LAB = ROOT / "docs" / "lab"
 WIDTH, B = 8, 6
@@ -42,22 +42,10 @@ def address(tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    if not BROWSER:
-        pytest.skip("no Chromium here")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(chromium, address):
+def visit(browser, address):  # noqa: F811
     """Open the page, after a script; errors and requests elsewhere fail the test."""
-    context = chromium.new_context(
-        offline=True, viewport={"width": 1000, "height": 900}
-    )
+    context = browser.new_context(offline=True, viewport={"width": 1000, "height": 900})
     context.set_default_timeout(120_000)  # a busy machine takes its time
     troubles = []
 
@@ -79,9 +67,9 @@ def visit(chromium, address):
 
 
 @pytest.fixture(scope="module")
-def calculator(chromium, address):
+def calculator(browser, address):  # noqa: F811
     """A page that evaluates what is asked, with the modules as M and P."""
-    page = chromium.new_page()
+    page = browser.new_page()
     page.goto(address)
     page.evaluate("() => { window.M = labMlp(); window.P = labProcess(); }")
     yield page
