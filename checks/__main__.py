@@ -1,7 +1,8 @@
 """Exercises 1 to 4 of a folder: what is done, what is off, and what to try.
 
     python -m checks                  your own work, in this folder
-    python -m checks FOLDER --json    the same, for an autograder
+    python -m checks FOLDER --json    the same, for a program; --gradescope and
+                                      --classroom are for those two
     python -m checks --class DIR      a class: one folder a student in DIR;
                                       writes class_morphs.png, class.html
 
@@ -28,18 +29,22 @@ try:
 
     from checks import student_code
     from checks.class_page import (
+        alike_sentences,
         check_student,
         students_in,
         summary_of,
         warning,
         write_class,
     )
-    from checks.folder import TITLES, check_folder, count, sentence
+    from checks.folder import TITLES, VERSION, check_folder, count, sentence
+    from checks.marks import classroom, gradescope
     from ddpm.command_line import run, script_parser
     from ddpm.files import writable
 except ImportError as missing:  # it is the grader's, and no student's
     print(f"Nobody was marked: {missing}. {INSTALL}", file=sys.stderr)
     raise SystemExit(2) from None
+
+FORMS = {"json": dict, "gradescope": gradescope, "classroom": classroom}
 
 
 def show(report):
@@ -54,10 +59,13 @@ def show(report):
     print(f"Of the lesson's marked path, {sum(path)} of {len(path)}.")
 
 
-def check_one(folder, as_json):
+def check_one(folder, form):
     """Say what is done in a folder; returns whether all of it is."""
     report, _ = check_folder(folder)
-    print(json.dumps(report, indent=2)) if as_json else show(report)
+    if form == "text":
+        show(report)
+    else:
+        print(json.dumps(FORMS[form](report), indent=2))
     return report["done"]
 
 
@@ -73,16 +81,18 @@ def check_class(folder, out, as_json):
             pool.shutdown(wait=False, cancel_futures=True)
             student_code.stop_all()
             raise
-    reports = [report for report, _ in rows]
-    summary = summary_of(reports, left_out)
+    reports, resembling = [row["report"] for row in rows], alike_sentences(rows)
+    about = summary_of(reports, left_out)
     if as_json:
-        print(json.dumps(reports, indent=2))
+        found = {"students": reports, "alike": resembling, "left_out": left_out}
+        print(json.dumps({"version": VERSION, **found}, indent=2))
     else:
         for report in reports:
             done, of = count(report)
-            print(f"{report['name']:40}  {done:2} of {of}  {report['path']}")
-        print(summary)
-    write_class(rows, summary, out)
+            points = f"{report['points']:5g} points"
+            print(f"{report['name']:40}  {done:2} of {of} {points}  {report['path']}")
+        print("\n".join([about, *resembling]))
+    write_class(rows, about, out)
     where = sys.stderr if as_json else sys.stdout
     print(f"Wrote class.html and class_morphs.png to {out.resolve()}.", file=where)
     return all(report["done"] for report in reports)
@@ -91,7 +101,15 @@ def check_class(folder, out, as_json):
 def main(argv=None):
     parser = script_parser(__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=".", metavar="FOLDER")
-    parser.add_argument("--json", action="store_true", help="for an autograder")
+    forms = parser.add_mutually_exclusive_group()
+    for form, of in {
+        "json": "for a program: checks/report.schema.json says what it means",
+        "gradescope": "one folder as Gradescope's results.json",
+        "classroom": "one folder as GitHub Classroom's reporter takes it",
+    }.items():
+        forms.add_argument(
+            f"--{form}", dest="form", action="store_const", const=form, help=of
+        )
     parser.add_argument(
         "--class",
         type=Path,
@@ -105,7 +123,10 @@ def main(argv=None):
         default=".",
         help="folder that --class writes to (.)",
     )
+    parser.set_defaults(form="text")
     args = parser.parse_args(argv)
+    if args.students and args.form in ("gradescope", "classroom"):
+        parser.error(f"--{args.form} is of one folder: leave out --class")
     folder = args.students or args.folder
     if not os.path.isdir(folder):
         parser.error(f"{folder} is not a folder")
@@ -118,9 +139,9 @@ def main(argv=None):
         parser.error(f"{folder} cannot be read: {error.strerror}")
     try:
         if args.students:
-            done = check_class(folder, writable(args.out), args.json)
+            done = check_class(folder, writable(args.out), args.form == "json")
         else:
-            done = check_one(folder, args.json)
+            done = check_one(folder, args.form)
     except student_code.CannotMark as error:
         parser.exit(2, f"Nobody was marked: {error}. {INSTALL}\n")
     raise SystemExit(not done)

@@ -17,11 +17,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 from checks.folder import TITLES, check_folder, count, sentence
 from checks.student_code import bubblewrap
-from checks.student_files import plain
-from ddpm.files import is_litter, replacing
+from checks.student_files import (
+    LARGEST_SCRIPT,
+    MORPH,
+    SAMPLER,
+    STEER,
+    NotDone,
+    plain,
+    regular,
+)
+from ddpm.files import ROOT, is_litter, replacing
 
 PLAIN_FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 LEVELS = 5  # of folders around a student's work, as archives put them
+SCRIPTS = ("exercise2_explore.py", MORPH, SAMPLER, STEER)
+FRAMES = 12  # of a morph, in the page
+# A hint that two are alike: grey levels, rarely shared lines, and of how many letters.
+SAME_MORPH, SAME_LINES, SHORTEST_LINE = 3, 3, 12
+STOPPED = ("Your code ", "Reading these files ", "It cannot be ", "No process ")
 
 
 def warning():
@@ -59,7 +72,11 @@ def students_in(folder):
 
 
 def check_student(folder):
-    """(report, film or None) of one folder of a class."""
+    """A row of the page: {"report", "morph", "strip", "lines"} of a folder of a class.
+
+    morph: the text of a src attribute, or "". strip: five frames, (5, 64, 64, 3) uint8,
+    or None. lines: of code, their own.
+    """
     inside = folder
     with contextlib.suppress(OSError):  # an archive may have put one more around
         for _ in range(LEVELS):
@@ -67,7 +84,76 @@ def check_student(folder):
             if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
                 break
             inside = found[0]
-    return check_folder(inside, folder.name)
+    report, film = check_folder(inside, folder.name)
+    row = {"report": report, "morph": "", "strip": None, "lines": own_lines(inside)}
+    if film is not None:
+        frames = [Image.fromarray(frame) for frame in film]
+        five = np.linspace(0, len(film) - 1, 5).round().astype(int)
+        row["strip"] = np.stack([np.asarray(frames[i].resize((64, 64))) for i in five])
+        row["morph"] = thumbnail(frames[:: math.ceil(len(frames) / FRAMES)])
+    return row
+
+
+def thumbnail(frames):
+    """Frames of a morph as text for a src attribute; small, for there are hundreds."""
+    first, *others = [frame.resize((96, 96)) for frame in frames]
+    options = {"append_images": others, "duration": 240, "loop": 0, "quality": 60}
+    file = io.BytesIO()
+    first.save(file, "webp", save_all=True, **options)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def own_lines(folder):
+    """The lines of a folder's scripts that the lesson's lack, but for the shortest."""
+    own = set()
+    for name in SCRIPTS:
+        with contextlib.suppress(NotDone, OSError):
+            script = regular(folder / name, "", LARGEST_SCRIPT)
+            lesson = (ROOT / name).read_text("utf-8").split("\n")
+            own |= {*script.read_text("utf-8", "replace").split("\n")} - {*lesson}
+    words = (" ".join(line.split()) for line in own)
+    return {line for line in words if len(line) >= SHORTEST_LINE}
+
+
+def alike(rows):
+    """[(who, sentence)] on work that resembles another's: two or more rows each.
+
+    It accuses nobody: the same seeds give the same morph, and pairs work together.
+    """
+    found, left = [], [row for row in rows if row["strip"] is not None]
+    while left:  # those that have the morph of the first
+        first = left[0]["strip"].astype(float)
+        apart = [np.abs(row["strip"] - first).mean() for row in left]
+        same = [r for r, x in zip(left, apart, strict=True) if x < SAME_MORPH]
+        if len(same) > 1:
+            found.append((same, "the same morph, as the same seeds give"))
+        left = [r for r, x in zip(left, apart, strict=True) if x >= SAME_MORPH]
+    writers, shared = {}, Counter()
+    for i, row in enumerate(rows):
+        for line in row["lines"]:
+            writers.setdefault(line, []).append(i)
+    for pair in (w for w in writers.values() if len(w) == 2):
+        shared[tuple(pair)] += 1
+    for pair, number in sorted(shared.items(), key=lambda item: -item[1]):
+        if number >= SAME_LINES:
+            sentence = f"{number} lines of code or comment that nobody else has"
+            found.append(([rows[i] for i in pair], sentence))
+    return found
+
+
+def alike_sentences(rows):
+    """What `alike` found, each in a sentence."""
+    return [
+        f"{', '.join(row['report']['name'] for row in who)}: {what}."
+        for who, what in alike(rows)
+    ]
+
+
+def needs_a_look(row):
+    """The order of the page: what stopped first, then by points, then by name."""
+    report = row["report"]
+    stopped = any(check["says"].startswith(STOPPED) for check in report["checks"])
+    return not stopped, report["points"], count(report)[0]
 
 
 @functools.cache
@@ -97,17 +183,17 @@ def contact_sheet(rows):
     size = (columns * wide + gap, math.ceil(len(rows) / columns) * high + gap)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (report, frames) in enumerate(rows):
+    for i, row in enumerate(rows):
         x, y = gap + wide * (i % columns), gap + high * (i // columns)
-        if frames is None:
+        if row["strip"] is None:
             draw.rectangle((x, y, x + wide - gap - 1, y + side - 1), "#eeeeee")
             middle = (x + (wide - gap) / 2, y + side / 2)
             font = ImageFont.truetype(PLAIN_FONT, 14)
             draw.text(middle, "no morph yet", "#666666", font, "mm")
         else:
-            for k, at in enumerate(np.linspace(0, len(frames) - 1, 5).round()):
-                frame = Image.fromarray(frames[int(at)]).resize((side, side))
-                sheet.paste(frame, (x + (side + 2) * k, y))
+            for k, frame in enumerate(row["strip"]):
+                sheet.paste(Image.fromarray(frame), (x + (side + 2) * k, y))
+        report = row["report"]
         name, font = name_and_font(report["name"], i + 1)
         path = f", {report['path']}" if report["path"] else ""
         while draw.textlength(name + path, font) > wide - gap:
@@ -116,25 +202,14 @@ def contact_sheet(rows):
     return sheet
 
 
-def data_uri(frames, form, **options):
-    """Pictures as text for a src attribute; options as for Pillow's save."""
-    file = io.BytesIO()
-    frames[0].save(file, form, append_images=frames[1:], **options)
-    return f"data:image/{form};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def page_row(report, frames):
+def page_row(row):
     """What the page shows of one student."""
-    checks, morph = report["checks"], ""
-    if frames is not None:
-        film = [Image.fromarray(frame).resize((96, 96)) for frame in frames]
-        morph = data_uri(film, "webp", save_all=True, duration=120, loop=0, quality=80)
+    report = row["report"]
     remarkable = ("exercise1_output.png", "CONFIG")
+    checks = report["checks"]
     remarks = [c["says"] for c in checks if c["item"] in remarkable and c["done"]]
-    return {
-        "name": report["name"],
-        "path": report["path"],
-        "morph": morph,
+    return report | {
+        "morph": row["morph"],
         "marks": [(exercise, *count(report, exercise)) for exercise in TITLES],
         "remarks": " ".join(remarks),
         "still": [check for check in checks if not check["done"]],
@@ -156,15 +231,15 @@ def summary_of(reports, left_out):
 def write_class(rows, summary, out):
     """Write class_morphs.png and class.html, a page that needs no other file.
 
-    rows: [(report, frames of the morph or None)].
+    rows: as `check_student` gives them, by name.
     """
     sheet = contact_sheet(rows)
     here = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=here, autoescape=True).get_template("class_page.html")
     text = page.render(
         summary=summary,
-        rows=[page_row(*row) for row in rows],
-        sheet=data_uri([sheet], "png"),
+        rows=[page_row(row) for row in sorted(rows, key=needs_a_look)],
+        alike=alike_sentences(rows),
         warning=warning(),
         sentence=sentence,
         titles=TITLES,

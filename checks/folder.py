@@ -3,6 +3,7 @@
 import numpy as np
 
 from checks.judge import PARTS, attempt, judge
+from checks.marks import POINTS, points_of
 from checks.student_code import Process, scratch
 from checks.student_files import (
     GOALS,
@@ -17,6 +18,7 @@ from checks.student_files import (
 )
 from ddpm.files import UserError
 
+VERSION = 1  # of the report: report.schema.json says what stands in it
 BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so are 3b and 4
 TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler", 4: "Steer"}
 ITEMS = [  # (exercise, what is looked at), in the order of the report
@@ -30,28 +32,30 @@ ITEMS = [  # (exercise, what is looked at), in the order of the report
 ]
 
 
-def tried(script, home):
-    """What `judge` says of a student's script; of one that cannot be run, why not."""
-    try:
-        home.mkdir()
-        return judge(regular(script, "take the lesson's file", LARGEST_SCRIPT), home)
-    except (NotDone, UserError) as error:
-        return dict.fromkeys(PARTS[script.name], plain(error))
-
-
 def check_code(folder, home):
     """{what: complaint} of the three scripts, and "path", that of the morph.
 
-    home: an empty folder, to run them in.
+    home: an empty folder, to run them in. All in one process, for it takes seconds to
+    begin: a script may spoil what comes after it, but no other student's.
     """
-    found = {}
-    for name in (MORPH, SAMPLER, STEER):
-        found |= tried(folder / name, home / name)
+    found, scripts = {}, []
+    for name, parts in PARTS.items():
+        try:
+            again = "take the lesson's file"
+            scripts.append(regular(folder / name, again, LARGEST_SCRIPT))
+        except NotDone as error:
+            found |= dict.fromkeys(parts, plain(error))
+    if not scripts:
+        return found
+    with Process("code", home, folder) as process:
+        for script in scripts:
+            (home / script.name).mkdir()
+            found |= judge(process, script, home / script.name)
     return found
 
 
-def check_items(reader, folder, home, found):
-    """{item: (done, sentence)}; found: what `check_code` said.
+def check_items(reader, folder, scripts, home, found):
+    """{item: (done, sentence)}; found: what `check_code` said of the folder `scripts`.
 
     reader: a `Process` that reads files. Where that ends, the rest is not done.
     """
@@ -79,7 +83,7 @@ def check_items(reader, folder, home, found):
             f"Goal {goal}": shown("exercise2_explore.py", goal, names)
             for goal, names in GOALS.items()
         },
-        "CONFIG": look("check_explored", here),
+        "CONFIG": look("check_explored", str(scripts.resolve())),
         "TODO 1": line("todo_1", "It rises from 0 to 1."),
         "TODO 2": line("todo_2", f"It is {found.get('path')}."),
         "my_morph.gif": look("check_morph", here, str(home / MORPH), by="morph"),
@@ -96,34 +100,43 @@ def check_items(reader, folder, home, found):
     }
 
 
-def check_folder(folder, name=None):
+def check_folder(folder, name=None, scripts=None):
     """(report, film) of one folder. Whatever its files do costs that folder alone.
 
-    report: {"name", "done", "path", "checks": [a dict each]}. film: frames of the
-    morph, (n, 96, 96, 3) uint8, or None.
+    scripts: {name: text}, in place of those in the folder. report: a dict, as
+    report.schema.json says. film: frames of the morph, (n, 96, 96, 3) uint8, or None.
     """
     items, found, film, says = {}, {}, None, "It cannot be checked."
     try:
         with scratch() as home:
-            found = check_code(folder, home)
+            written = home / "scripts" if scripts else folder
+            for script, text in (scripts or {}).items():
+                written.mkdir(exist_ok=True)
+                (written / script).write_text(text, "utf-8")
+            found = check_code(written, home)
             with Process("files", home, folder) as reader:
-                items = check_items(reader, folder, home, found)
+                items = check_items(reader, folder, written, home, found)
                 film, _ = attempt(reader.ask, "film_of", str(folder.resolve()))
+        film = None if film is None else np.asarray(film, np.uint8)
     except (Exception, UserError) as error:  # what nobody has thought of
-        says = plain(f"It cannot be checked: {error}")
+        film, says = None, plain(f"It cannot be checked: {error}")
     checks = []
     for exercise, item in ITEMS:
         done, sentence = items.get(item, (False, says))
         on_path = exercise not in ("3b", 4) and item not in BEYOND
         check = {"exercise": exercise, "item": item, "done": done, "says": sentence}
-        checks.append(check | {"on_path": on_path})
+        checks.append(check | {"on_path": on_path, "points": POINTS.get(item, 0.0)})
+    points, of = points_of(checks)
     report = {
+        "version": VERSION,
         "name": plain(name or folder.resolve().name, 40),
         "done": all(check["done"] for check in checks),
+        "points": points,
+        "max_points": of,
         "path": found.get("path", ""),
         "checks": checks,
     }
-    return report, None if film is None else np.asarray(film, np.uint8)
+    return report, film
 
 
 def count(report, exercise=None):

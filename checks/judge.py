@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from checks import sampler_todos, steer_todos, todos
-from checks.student_code import Process
 from checks.student_files import MORPH, SAMPLER, STEER, NotDone, plain
 from ddpm.checkpoints import save_weights
 from ddpm.files import UserError
@@ -47,7 +46,7 @@ class Student:
 
     def __init__(self, process, path, home):
         self.process, self.path, self.home = process, path, home
-        facts = process.ask("load", str(path.resolve()), read=dict)
+        facts = process.load(path)
         self.functions, self.num_frames = facts["functions"], facts["frames"]
 
     def function(self, name):
@@ -68,19 +67,18 @@ class Student:
             raise NotDone(text)
 
 
-def judge(path, home):
+def judge(process, path, home):
     """Try a student's script of Exercise 3 or 4: {what: complaint, empty if none}.
 
     home: an empty folder in which it may draw. For the morph, "path" is lerp or slerp.
     """
     save_weights(build(TINY), TINY, 0, home / MODEL)
-    parts, found = PARTS[path.name], {}
-    with Process("code", home, path.parent) as process:
-        student, complaint = attempt(Student, process, path, home)
-        for name, part in parts.items():
-            result, found[name] = attempt(part, student) if student else ("", complaint)
-            if name == "todo_2":
-                found["path"] = result or ""
+    found = {}
+    student, complaint = attempt(Student, process, path, home)
+    for name, part in PARTS[path.name].items():
+        result, found[name] = attempt(part, student) if student else ("", complaint)
+        if name == "todo_2":
+            found["path"] = result or ""
     return found
 
 

@@ -63,6 +63,8 @@ def stop_all():
 
 def kill(process):
     """End a process and what it has started, unless that has hidden itself."""
+    if process.returncode is not None:
+        return  # ended before: its number may be another's by now
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (AttributeError, OSError):  # on Windows; or all of them have ended
@@ -109,44 +111,43 @@ class Process:
     """
 
     def __init__(self, kind, home, folder):
-        self.kind, self.started, self.ended = kind, None, ""
+        self.kind, self.home, self.folder = kind, str(home), str(folder.resolve())
         self.limit = TIME_LIMIT if kind == "code" else READING_LIMIT
-        home, folder = str(home), str(folder.resolve())
+
+    def start(self):
+        self.started, self.ended = None, ""
         search = [str(ROOT), *filter(None, sys.path)]
         command = [sys.executable, "-I", "-B", "-c", CHILD]
-        command += [json.dumps(search), kind, str(self.limit)]
-        readable = [*search, sys.prefix, sys.base_prefix, folder]
+        command += [json.dumps(search), self.kind, str(self.limit)]
+        readable = [*search, sys.prefix, sys.base_prefix, self.folder]
         environment = {n: os.environ[n] for n in ENVIRONMENT if n in os.environ}
-        environment |= dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), home)
+        environment |= dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), self.home)
         with starting:
             if running is None:
                 raise KeyboardInterrupt
             try:
                 self.process = subprocess.Popen(
-                    shut_in(command, home, readable),
+                    shut_in(command, self.home, readable),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    cwd=home,
+                    cwd=self.home,
                     env=environment | {"OMP_NUM_THREADS": "1"},
                     start_new_session=True,
                 )
             except OSError:
                 raise NotDone(how_it_ended("start", b"")) from None
             running.add(self.process)
-
-    def __enter__(self):
         try:
             ready = self.receive(b"", START_LIMIT)
             if "missing" in ready:
                 raise CannotMark(ready["missing"])
         except BaseException:
-            self.__exit__()
+            self.stop()
             raise
         self.started = time.monotonic()
-        return self
 
-    def __exit__(self, *_):
+    def stop(self):
         with starting:
             kill(self.process)
             if running:
@@ -157,6 +158,24 @@ class Process:
             for pipe in (self.process.stdin, self.process.stdout):
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def load(self, path):
+        """Run a script in there; facts about it. Each has the whole time to itself.
+
+        If the one before has ended the process, in a new one.
+        """
+        if self.ended:
+            self.stop()
+            self.start()
+        self.started = time.monotonic()
+        return self.ask("load", str(path.resolve()), read=dict)
 
     def exchange(self, line, answers):
         """Write a line, read the next; of a watchdog's words, all."""

@@ -141,9 +141,13 @@ def serve(kind, limit):
         send({"missing": str(error)})
         return
     send({"ready": True})
-    module = modules[0] if kind == "files" else types.ModuleType("student")
+    module = modules[0]
     for i, line in enumerate(requests):
-        if i == 0:  # its thread needs no GIL: it ends what no exception could
+        request = json.loads(line)
+        if request["call"] == "load":  # what one script leaves is no other's
+            module = types.ModuleType("student")
+        if i == 0 or request["call"] == "load":
+            # Its thread needs no GIL: it ends what no exception could.
             faulthandler.dump_traceback_later(limit, exit=True, file=answers)
-        send(respond(json.loads(line), module))
+        send(respond(request, module))
     os._exit(0)  # threads that the student's code has left do not hold us up

@@ -1,5 +1,4 @@
 import io
-import itertools
 import json
 import os
 import random
@@ -14,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -21,15 +21,15 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 import exercise1_generate
-from checks import class_page, student_code, student_files
+from checks import class_page, made_up_class, student_code, student_files
 from checks import folder as checks_folder
 from checks import judge as judges
 from checks.__main__ import main
 from checks.judge import PARTS, judge
+from checks.made_up_class import SOLUTIONS, cloths
 from checks.student_code import Process, bubblewrap, scratch
 from checks.student_files import (
     EXERCISE_2,
-    GOALS,
     MORPH,
     SAMPLER,
     STEER,
@@ -47,19 +47,15 @@ from ddpm.looks import contrast_and_grain
 from ddpm.pictures import save_gif, upscale
 
 SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
-VALUES = "np.linspace(0, 1, num_frames)"
-LERP = "(1 - t) * noise_a + t * noise_b"
 SAMPLER_SOURCE = (ROOT / "exercise3_sampler.py").read_text("utf-8")
-SAMPLER_LINES = {
-    "x_t": "alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps",
-    "x_0": "(x_t - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()",
-    "x_next": "mix(x_0, eps, alpha_bar_next)",
-}
-
-
-GUIDED = "without + weight * (with_label - without)"
-MIXED = "mask * known + (1 - mask) * drawn"
 STEER_SOURCE = (ROOT / "exercise4_steer.py").read_text("utf-8")
+VALUES, LERP = SOLUTIONS["values"], SOLUTIONS["blended"]
+GUIDED, MIXED = SOLUTIONS["answer"], SOLUTIONS["mixed"]
+SAMPLER_LINES = {name: SOLUTIONS[name] for name in ("x_t", "x_0", "x_next")}
+
+
+SCHEMA = json.loads((ROOT / "checks/report.schema.json").read_text("utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def filled(values=VALUES, blended=LERP, header=""):
@@ -83,13 +79,8 @@ def steer(
     return header + text.replace("    mixed = ...", f"    mixed = {mixed}")
 
 
-def cloths(count):
-    images = np.stack([textiles.pattern(seed) for seed in range(count)])
-    return torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-
-
 def morph(path, frames=20, fps=8):
-    a, b = cloths(2)
+    a, b = cloths(range(2))
     t = torch.linspace(0, 1, frames).reshape(-1, 1, 1, 1)
     save_gif(upscale(a + t * (b - a), 4), path, fps)
 
@@ -98,32 +89,18 @@ def morph(path, frames=20, fps=8):
 def finished(tmp_path_factory):
     """A folder in which all is done, the grid drawn by Exercise 1 itself."""
     folder = tmp_path_factory.mktemp("finished")
+    made_up_class.do_all(folder, 0)
+    shutil.rmtree(folder / "generated_samples")
     with pytest.MonkeyPatch.context() as patch:
         stub = SimpleNamespace(image_size=(64, 64), model=SimpleNamespace(families=()))
         patch.setattr(exercise1_generate, "load_diffusion", lambda *_: stub)
         patch.setattr(
             exercise1_generate,
             "denoise",
-            lambda _, noise, *__, **___: cloths(len(noise)),
+            lambda _, noise, *__, **___: cloths(range(len(noise))),
         )
         patch.setattr(exercise1_generate, "NUM_SAMPLES", 5)
         exercise1_generate.main(["--out", str(folder)])
-    for name in itertools.chain(*GOALS.values()):
-        if name.endswith(".png"):
-            shutil.copy(ROOT / "visuals" / name, folder)
-    morph(folder / "exercise2_denoising.gif")
-    text = (ROOT / "exercise2_explore.py").read_text("utf-8")
-    text = text.replace("SAMPLING_STEPS = 250", "SAMPLING_STEPS = 5")
-    (folder / "exercise2_explore.py").write_text(text, "utf-8")
-    (folder / "exercise3_morph.py").write_text(filled(), "utf-8")
-    morph(folder / "my_morph.gif")
-    (folder / "exercise3_sampler.py").write_text(sampler(), "utf-8")
-    shutil.copy(ROOT / "visuals/exercise2_seeds.png", folder / "exercise3_sampler.png")
-    (folder / "exercise4_steer.py").write_text(steer(), "utf-8")
-    for name in itertools.chain(*STEERED.values()):
-        if name.endswith(".png"):
-            shutil.copy(ROOT / "visuals/exercise2_seeds.png", folder / name)
-    morph(folder / "exercise4_return.gif")
     return folder
 
 
@@ -137,18 +114,21 @@ class Here(Process):
     """Answers as a process does, in this one: it takes five seconds less."""
 
     def __init__(self, kind, home, folder):
-        self.kind, self.started, self.ended = kind, time.monotonic(), ""
-        self.limit = 1000
+        self.kind, self.limit = kind, 1000
         self.module = student_files if kind == "files" else ModuleType("student")
+        self.start()
 
-    def __enter__(self):
-        return self
+    def start(self):
+        self.started, self.ended = time.monotonic(), ""
 
-    def __exit__(self, *_):
+    def stop(self):
         pass
 
     def receive(self, line, seconds):
-        return json.loads(json.dumps(respond(json.loads(line), self.module)))
+        request = json.loads(line)
+        if request["call"] == "load":
+            self.module = ModuleType("student")
+        return json.loads(json.dumps(respond(request, self.module)))
 
 
 RIGHT = {"path": "lerp"} | {name: "" for parts in PARTS.values() for name in parts}
@@ -172,6 +152,7 @@ def says(folder, capsys, *flags):
     with pytest.raises(SystemExit) as caught:
         main([str(folder), "--json", *flags])
     report = json.loads(capsys.readouterr().out)
+    VALIDATOR.validate(report)
     return {
         c["item"]: (c["done"], c["says"]) for c in report["checks"]
     }, caught.value.code
@@ -189,7 +170,7 @@ def test_a_finished_folder_is_done(finished, capsys):
     assert caught.value.code == 0 and "21 of 21 done." in out and "OPEN" not in out
     for sentence in (
         "5 patterns, others than the README's",
-        "Explored SAMPLING_STEPS = 5.",
+        "Explored SAMPLING_STEPS = 20.",
         "TODO 2: It is lerp.",
         "my_morph.gif: 20 frames in 2.5 s.",
         "step: It is a step of DDIM.",
@@ -277,7 +258,7 @@ def cut_short(name):
 
 
 def still(folder):
-    image = upscale(cloths(1), 4)
+    image = upscale(cloths([0]), 4)
     save_gif(torch.cat([image, image + 0.002]), folder / "my_morph.gif", 8)
 
 
@@ -321,7 +302,7 @@ def test_what_is_off_is_named_and_the_rest_is_done(
 
 
 def test_a_blink_that_pillow_merges_is_no_missing_frame(student, unchecked, capsys):
-    a, b = upscale(cloths(2), 4)
+    a, b = upscale(cloths(range(2)), 4)
     save_gif(torch.stack(10 * [a] + 10 * [b]), student / "my_morph.gif", 8)
     found, code = says(student, capsys)
     assert code == 0 and found["my_morph.gif"][1] == "2 frames in 2.5 s."
@@ -385,7 +366,6 @@ def test_pictures_are_judged_by_those_the_model_was_trained_on(
 @pytest.fixture
 def trying(tmp_path, monkeypatch):
     """Judge a text as a script of Exercise 3, in this process."""
-    monkeypatch.setattr(judges, "Process", Here)
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(sys, "path", [*sys.path])
 
@@ -393,7 +373,8 @@ def trying(tmp_path, monkeypatch):
         path, home = tmp_path / name, tmp_path / "home"
         home.mkdir()
         path.write_text(text, "utf-8")
-        found = judge(path, home)
+        with Here("code", home, tmp_path) as process:
+            found = judge(process, path, home)
         assert not list(tmp_path.glob("*.gif"))
         return found
 
@@ -679,19 +660,15 @@ def a_class(finished, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Linux does")
 def test_a_class(a_class, tmp_path, monkeypatch, capsys):
-    def try_one(script, home, tried=checks_folder.tried):  # processes are slow to start
-        if script.name == MORPH or "Ada" in str(script) or not script.exists():
-            return tried(script, home)
-        return dict.fromkeys(PARTS[script.name], "")
-
-    monkeypatch.setattr(checks_folder, "tried", try_one)
     monkeypatch.setattr(student_code, "TIME_LIMIT", 8)
     monkeypatch.setenv("GRADERS_SECRET", "42")
     with pytest.raises(SystemExit) as caught:
         main(["--class", str(a_class), "--json", "--out", str(tmp_path / "out")])
     out, err = capsys.readouterr()
     assert caught.value.code == 1 and ("no sandbox" in err) == (not bubblewrap())
-    reports = {report["name"]: report for report in json.loads(out)}
+    found = json.loads(out)
+    VALIDATOR.validate(found)
+    reports = {report["name"]: report for report in found["students"]}
     assert list(reports) == [
         *("_name", "Ada & <b>Bo", "forger", "hungry", "latin", "looping", "nobody"),
     ]
@@ -1010,7 +987,6 @@ def test_whatever_is_answered_gets_a_sentence(tmp_path, monkeypatch):
             text = json.dumps(changed(answer, rng) if rng.random() < 0.2 else answer)
             answers.put(edited(text.encode(), rng) if rng.random() < 0.05 else text)
 
-    monkeypatch.setattr(judges, "Process", Liar)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "argv", [])
     for seed in range(FUZZ // 8):
@@ -1018,6 +994,7 @@ def test_whatever_is_answered_gets_a_sentence(tmp_path, monkeypatch):
         home.mkdir()
         for name, text in ((MORPH, filled()), (SAMPLER, sampler()), (STEER, steer())):
             (tmp_path / name).write_text(text, "utf-8")
-            found = judge(tmp_path / name, home)
+            (home / name).mkdir()
+            found = judge(Liar("code", home, tmp_path), tmp_path / name, home / name)
             assert PARTS[name].keys() <= found.keys()
             assert all(s.isprintable() and len(s) < 310 for s in found.values())
