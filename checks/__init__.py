@@ -8,7 +8,10 @@ student_process  what runs in a process of a student's own: their code, that rea
 student_code     such processes: limited, shut in, asked for numbers, ended
 judge            is a student's code right?
 folder           the report on one folder
+marks            points by the rubric; a report as autograders take it
+notebook         what the cell calls that nbgrader runs
 class_page       a class on one page
+made_up_class    a class to try it on: `python -m checks.made_up_class`
 diagnose         what is wrong with weights? `python -m checks.diagnose`
 """
 

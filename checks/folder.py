@@ -21,6 +21,13 @@ from ddpm.files import UserError
 VERSION = 1  # of the report: report.schema.json says what stands in it
 BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so are 3b and 4
 TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler", 4: "Steer"}
+NOTEBOOKS = {  # those that are marked
+    "exercise1_generate": 1,
+    "exercise2_explore": 2,
+    "exercise3_morph": 3,
+    "exercise3_sampler": "3b",
+    "exercise4_steer": 4,
+}
 ITEMS = [  # (exercise, what is looked at), in the order of the report
     (1, "exercise1_output.png"),
     *((2, f"Goal {goal}") for goal in GOALS),
@@ -137,6 +144,10 @@ def check_folder(folder, name=None, scripts=None):
         "checks": checks,
     }
     return report, film
+
+
+def max_points(exercise):
+    return sum(POINTS.get(item, 0.0) for of, item in ITEMS if of == exercise)
 
 
 def count(report, exercise=None):

@@ -3,17 +3,9 @@
 import json
 from pathlib import Path
 
-from checks.folder import check_folder, sentence
+from checks.folder import NOTEBOOKS, check_folder, sentence
 from checks.marks import points_of
 from notebooks.convert import script_of
-
-EXERCISES = {
-    "exercise1_generate": 1,
-    "exercise2_explore": 2,
-    "exercise3_morph": 3,
-    "exercise3_sampler": "3b",
-    "exercise4_steer": 4,
-}
 
 
 def points(name):
@@ -26,7 +18,7 @@ def points(name):
     path = path if path.exists() else "notebooks" / path
     script = script_of(json.loads(path.read_text("utf-8")))
     report, _ = check_folder(Path(), scripts={f"{name}.py": script})
-    checks = [c for c in report["checks"] if c["exercise"] == EXERCISES[name]]
+    checks = [c for c in report["checks"] if c["exercise"] == NOTEBOOKS[name]]
     for check in checks:
         print(f"{'done' if check['done'] else 'OPEN'}  {sentence(check)}")
     return points_of(checks)[0]

@@ -1,9 +1,11 @@
 """Each exercise as a notebook, written from its script; and what students did, back.
 
-    python -m notebooks.convert              writes notebooks/exercise*.ipynb anew
-    python -m notebooks.convert --back DIR   a script beside each notebook below DIR
+    python -m notebooks.convert                  writes notebooks/exercise*.ipynb anew
+    python -m notebooks.convert --back DIR       a script beside each notebook below DIR
+    python -m notebooks.convert --nbgrader DIR   into DIR, with a cell that marks
 
-The second is for marking: `python -m checks` reads scripts.
+The last two are for marking: `python -m checks` reads scripts, and nbgrader runs that
+cell, which is locked, worth the rubric's points, and says what is open.
 """
 
 import ast
@@ -11,7 +13,8 @@ import json
 import re
 from pathlib import Path
 
-from ddpm.command_line import run, script_parser
+from checks.folder import NOTEBOOKS, max_points
+from ddpm.command_line import folder, run, script_parser
 from ddpm.files import ROOT, UserError, replacing
 
 # Where a notebook fetches the rest of the module from: put your clone's address here,
@@ -45,6 +48,11 @@ if not os.path.isdir("ddpm"):
         os.chdir("ddpm_basics")
         %pip install --quiet -r requirements.txt
 sys.path.insert(0, os.getcwd())"""
+MARKING = """\
+# Save the notebook before this cell runs: it marks what is saved.
+from checks.notebook import points
+
+points("{name}")"""
 HOURS = "# This takes hours. Remove the # in the next line to begin.\n# "
 
 
@@ -71,8 +79,11 @@ def runs(name, script):
         yield question, HOURS + code if "--train" in words else code
 
 
-def notebook(path):
-    """The notebook of a script, as nbformat 4.5 stores it."""
+def notebook(path, points=0):
+    """The notebook of a script, as nbformat 4.5 stores it.
+
+    points: what its exercise is worth, for nbgrader; 0: without a cell for that.
+    """
     cells = []
 
     def add(kind, text, *tags):
@@ -94,6 +105,17 @@ def notebook(path):
     for question, code in runs(path.stem, script):
         add("markdown", f"**{question[0].upper()}{question[1:]}**")
         add("code", code)
+    if points:
+        add("code", MARKING.format(name=path.stem))
+        cells[-1]["metadata"]["nbgrader"] = {
+            "schema_version": 3,
+            "grade": True,
+            "grade_id": path.stem,
+            "locked": True,
+            "points": points,
+            "solution": False,
+            "task": False,
+        }
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
@@ -139,6 +161,7 @@ def convert_back(folder):
 def main(argv=None):
     parser = script_parser(__doc__, prog="python -m notebooks.convert")
     parser.add_argument("--back", metavar="DIR", help="notebooks to scripts, below DIR")
+    parser.add_argument("--nbgrader", metavar="DIR", type=folder, help="for nbgrader")
     args = parser.parse_args(argv)
     if args.back:
         if not Path(args.back).is_dir():
@@ -147,8 +170,10 @@ def main(argv=None):
             raise UserError("Not all notebooks could be read: see above.")
         return
     for path in SCRIPTS:
-        with replacing(FOLDER / f"{path.stem}.ipynb") as temporary:
-            text = json.dumps(notebook(path), indent=1, ensure_ascii=False)
+        with replacing((args.nbgrader or FOLDER) / f"{path.stem}.ipynb") as temporary:
+            marked = args.nbgrader and NOTEBOOKS.get(path.stem)
+            made = notebook(path, max_points(marked) if marked else 0)
+            text = json.dumps(made, indent=1, ensure_ascii=False)
             temporary.write_text(text + "\n", "utf-8")
 
 

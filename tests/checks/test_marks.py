@@ -1,0 +1,282 @@
+"""Points, and the formats of other autograders, each against what that one asks for."""
+
+import base64
+import copy
+import csv
+import json
+import re
+import subprocess
+
+import jsonschema
+import nbformat
+import numpy as np
+import pytest
+import yaml
+
+from checks import folder, made_up_class, marks, notebook
+from checks.__main__ import main
+from checks.class_page import alike_sentences, needs_a_look
+from ddpm.files import ROOT
+from notebooks import convert
+
+SCHEMA = json.loads((ROOT / "checks/report.schema.json").read_text("utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """The report on a folder in which nothing was done: no code is run for it."""
+    return folder.check_folder(tmp_path_factory.mktemp("fresh"))[0]
+
+
+@pytest.fixture
+def half(fresh):
+    """The same, with every second check done."""
+    report = copy.deepcopy(fresh)
+    for check in report["checks"][::2]:
+        check["done"] = True
+    report["points"] = marks.points_of(report["checks"])[0]
+    return report
+
+
+def test_the_rubric_gives_each_item_of_the_report_its_points(fresh):
+    with marks.RUBRIC.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(float(row["Points"]) for row in rows) == 20
+    items, given = [], 0
+    for row in rows:
+        pairs = re.findall(r"([\w .]+?): ([\d.]+)(?:, |$)", row["By the command"])
+        by_command = sum(float(points) for _, points in pairs)
+        assert by_command <= float(row["Points"]), row["Criterion"]
+        items += [item for item, _ in pairs]
+        given += by_command
+    worth = {c["item"]: c["points"] for c in fresh["checks"] if c["points"]}
+    assert len(items) == len(set(items)) and set(items) == set(worth)
+    assert sum(worth.values()) == given == fresh["max_points"] == 10
+    assert {c["exercise"] for c in fresh["checks"] if c["points"]} == {1, 2, 3, "3b", 4}
+
+
+def test_the_schema_takes_a_report_and_none_that_lacks_or_garbles_something(half):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    VALIDATOR.validate(half)
+    for name in half:
+        assert not VALIDATOR.is_valid({k: v for k, v in half.items() if k != name})
+    for name in half["checks"][0]:
+        spoilt = copy.deepcopy(half)
+        del spoilt["checks"][0][name]
+        assert not VALIDATOR.is_valid(spoilt)
+    assert not VALIDATOR.is_valid(half | {"version": 2})
+    assert not VALIDATOR.is_valid(half | {"points": "7"})
+
+
+# Fields and values as Gradescope's "Autograder Specifications" list them.
+GRADESCOPE_FIELDS = {
+    *("score", "execution_time", "output", "output_format", "test_output_format"),
+    *("test_name_format", "visibility", "stdout_visibility", "extra_data", "tests"),
+    "leaderboard",
+}
+GRADESCOPE_TEST = {
+    *("score", "max_score", "status", "name", "name_format", "number", "output"),
+    *("output_format", "tags", "visibility", "extra_data"),
+}
+
+
+def test_gradescope_takes_it(half):
+    result = json.loads(json.dumps(marks.gradescope(half)))
+    assert result.keys() <= GRADESCOPE_FIELDS and "score" not in result
+    assert "points by the command" in result["output"]
+    for test, check in zip(result["tests"], half["checks"], strict=True):
+        assert test.keys() <= GRADESCOPE_TEST and isinstance(test["output"], str)
+        assert test["status"] == ("passed" if check["done"] else "failed")
+        assert 0 <= test["score"] <= test["max_score"] == check["points"]
+        assert test["name"].endswith(check["item"])
+    assert sum(test["score"] for test in result["tests"]) == half["points"] > 0
+    assert len({test["name"] for test in result["tests"]}) == len(half["checks"])
+
+
+def test_classrooms_reporter_takes_it(half):
+    # What autograding-grading-reporter reads of it.
+    result = marks.classroom(half)
+    assert result["status"] == "fail" and result["max_score"] == 10
+    assert sum(test["score"] for test in result["tests"]) == half["points"]
+    for test in result["tests"]:
+        assert test["status"] in ("pass", "fail") and test["line_no"] == 0
+    for check in half["checks"]:
+        check["done"] = True
+    assert marks.classroom(half)["status"] == "pass"
+
+
+def test_classrooms_workflow():
+    workflow = yaml.safe_load((ROOT / "docs/classroom.yml").read_text("utf-8"))
+    assert workflow[True] == ["push", "repository_dispatch"]  # YAML 1.1 reads `on` so
+    assert workflow["permissions"]["checks"] == "write"
+    (name, job), *others = workflow["jobs"].items()
+    assert name == "run-autograding-tests" and not others  # the reporter looks for it
+    assert job["runs-on"] and all(("uses" in s) != ("run" in s) for s in job["steps"])
+    *_, marking, reporter = job["steps"]
+    runner = reporter["with"]["runners"]
+    assert re.fullmatch("[a-zA-Z0-9]+", runner) and runner == marking["id"]
+    result = f"${{{{ steps.{runner}.outputs.result }}}}"
+    assert reporter["env"] == {f"{runner.upper()}_RESULTS": result}
+
+
+def test_classrooms_workflow_is_valid_by_githubs_schema():
+    path = ROOT / "docs/classroom.yml"
+    pytest.importorskip("check_jsonschema", reason="pip install check-jsonschema")
+    command = ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    subprocess.run([*command, str(path)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_workflows_step_hands_on_marks_and_fails_without(tmp_path, code):
+    """Its shell lines, as GitHub's `bash -e` runs them, with another in our place."""
+    workflow = yaml.safe_load((ROOT / "docs/classroom.yml").read_text("utf-8"))
+    (step,) = (
+        s for s in workflow["jobs"]["run-autograding-tests"]["steps"] if "id" in s
+    )
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho '{{\"a\": 1}}'\nexit {code}\n")
+    (tmp_path / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_OUTPUT": "output"}
+    command = ["bash", "-e", "-c", step["run"]]
+    done = subprocess.run(command, env=environment, cwd=tmp_path)
+    assert (done.returncode != 0) == (code == 2)
+    if code < 2:
+        name, result = (tmp_path / "output").read_text().strip().split("=", 1)
+        assert name == "result" and json.loads(base64.b64decode(result)) == {"a": 1}
+
+
+def test_gradescopes_scripts(tmp_path):
+    for name in ("setup.sh", "run_autograder"):
+        path = ROOT / "docs/gradescope" / name
+        text = path.read_text("utf-8").replace("/autograder/", f"{tmp_path}/")
+        assert path.stat().st_mode & 0o111 and text.startswith("#!/usr/bin/env bash\n")
+        subprocess.run(["bash", "-n", str(path)], check=True)
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    for made in ("results", "source"):
+        (tmp_path / made).mkdir()
+    python = tmp_path / "venv/bin/python"
+    python.write_text('#!/bin/sh\necho "$PWD $@"\nexit 1\n')
+    python.chmod(0o755)
+    subprocess.run(["bash", "-c", text], check=True)
+    called = (tmp_path / "results/results.json").read_text().split()
+    assert called[0] == str(tmp_path / "source")
+    assert called[1:] == ["-m", "checks", str(tmp_path / "submission"), "--gradescope"]
+
+
+@pytest.mark.parametrize("form", ["gradescope", "classroom"])
+def test_the_command_prints_them(tmp_path, capsys, form):
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path), f"--{form}"])
+    assert caught.value.code == 1
+    assert "tests" in json.loads(capsys.readouterr().out)
+    for flags in (["--class", str(tmp_path), f"--{form}"], ["--json", f"--{form}"]):
+        with pytest.raises(SystemExit) as caught:
+            main(flags)
+        assert caught.value.code == 2
+
+
+# By nbgrader's schema of a cell's metadata, version 3.
+NBGRADER_CELL = {
+    "type": "object",
+    "required": ["schema_version", "grade", "locked", "solution", "task", "points"],
+    "properties": {
+        "schema_version": {"const": 3},
+        "grade": {"const": True},
+        "locked": {"const": True},
+        "solution": {"const": False},
+        "task": {"const": False},
+        "grade_id": {"type": "string", "pattern": "^[a-zA-Z0-9_-]+$"},
+        "points": {"type": "number", "minimum": 0},
+    },
+    "additionalProperties": False,
+}
+
+
+def test_nbgraders_notebooks(tmp_path):
+    convert.main(["--nbgrader", str(tmp_path)])
+    total = 0
+    for path in convert.SCRIPTS:
+        made = json.loads((tmp_path / f"{path.stem}.ipynb").read_text("utf-8"))
+        nbformat.validate(made)
+        cells = [c for c in made["cells"] if "nbgrader" in c["metadata"]]
+        assert len(cells) == (path.stem in folder.NOTEBOOKS)
+        for cell in cells:
+            assert cell is made["cells"][-1]
+            jsonschema.validate(cell["metadata"]["nbgrader"], NBGRADER_CELL)
+            assert f'points("{path.stem}")' in "".join(cell["source"])
+            total += cell["metadata"]["nbgrader"]["points"]
+        assert convert.script_of(made) == path.read_text("utf-8")
+    assert total == 10
+
+
+def test_a_notebooks_cell_marks_what_is_saved(tmp_path, monkeypatch, capsys):
+    """Its script goes to the judge, and its exercise's checks alone are counted."""
+    name = "exercise3_sampler"
+    made = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
+    for cell in made["cells"]:
+        cell["source"] = [
+            line.replace("x_t = ...", "x_t = 5") for line in cell["source"]
+        ]
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps(made), "utf-8")
+
+    def check_code(scripts, home):
+        assert "x_t = 5" in (scripts / f"{name}.py").read_text("utf-8")
+        right = {part: "" for parts in folder.PARTS.values() for part in parts}
+        return right | {"path": "lerp", "mix": "It is wrong."}
+
+    monkeypatch.setattr(folder, "check_code", check_code)
+    assert notebook.points(name) == 2.0
+    out = capsys.readouterr().out
+    assert "OPEN  mix: It is wrong." in out and "done  step" in out
+    assert "TODO 1" not in out
+
+
+# --- A class ----------------------------------------------------------------
+
+
+def row(name, points=5.0, says="", strip=None, lines=()):
+    checks = [{"done": False, "says": says, "exercise": 1, "item": "a"}]
+    report = {"name": name, "points": points, "checks": checks}
+    return {"report": report, "strip": strip, "lines": set(lines)}
+
+
+def test_those_come_first_who_need_a_look():
+    stopped = "Your code still ran after 20 seconds in line 3: a loop?"
+    rows = [row("Ada", 10.0), row("Bo", 0.0), row("Cy", 7.0, stopped), row("Di", 3.0)]
+    names = [r["report"]["name"] for r in sorted(rows, key=needs_a_look)]
+    assert names == ["Cy", "Bo", "Di", "Ada"]
+
+
+def test_who_is_alike_and_who_is_not():
+    rng = np.random.default_rng(0)
+    film, other = rng.integers(0, 256, (2, 5, 64, 64, 3)).astype(np.uint8)
+    noisy = (film.astype(int) + rng.integers(-2, 3, film.shape)).clip(0, 255)
+    everybodys = ["values = np.linspace(0, 1, num_frames)", "what all write, a b c"]
+    shared = [f"# a comment of theirs, {i}" for i in range(3)]
+    rows = [
+        row("Ada", strip=film, lines=[*everybodys, *shared]),
+        row("Bo", strip=other, lines=everybodys),
+        row("Cy", strip=noisy.astype(np.uint8), lines=everybodys),
+        row("Di", lines=[*everybodys, *shared]),
+        row("Ed", lines=shared[:0]),
+        row("Flo", lines=[*everybodys, "# a comment of her own"]),
+    ]
+    assert alike_sentences(rows) == [
+        "Ada, Cy: the same morph, as the same seeds give.",
+        "Ada, Di: 3 lines of code or comment that nobody else has.",
+    ]
+    rows[4]["lines"] = set(shared)  # now three have them: a source that many read
+    assert alike_sentences(rows) == ["Ada, Cy: the same morph, as the same seeds give."]
+
+
+def test_a_made_up_class_has_one_folder_of_each_kind(tmp_path, capsys):
+    number = len(made_up_class.KINDS)
+    made_up_class.main([str(tmp_path / "class"), "--students", str(number)])
+    folders = sorted((tmp_path / "class").iterdir())
+    kinds = [kind.__name__.replace("_", " ") for kind in made_up_class.KINDS]
+    assert [path.name[4:] for path in folders] == kinds
+    for script in ("exercise3_morph.py", "exercise3_sampler.py", "exercise4_steer.py"):
+        text = (folders[0] / script).read_text("utf-8")
+        assert "= ...\n" not in text and text != (ROOT / script).read_text("utf-8")
+    assert not list(folders[2].iterdir())
