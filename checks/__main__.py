@@ -19,6 +19,7 @@ people you do not trust where there is nothing to lose.
 import json
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def check_one(folder, form):
 
 def check_class(folder, out, as_json):
     """The same of a class, and its page; returns whether all have done all."""
+    begun = time.monotonic()
     print(warning(), file=sys.stderr)
     folders, left_out = students_in(folder)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -94,7 +96,8 @@ def check_class(folder, out, as_json):
         print("\n".join([about, *resembling]))
     write_class(rows, about, out)
     where = sys.stderr if as_json else sys.stdout
-    print(f"Wrote class.html and class_morphs.png to {out.resolve()}.", file=where)
+    took = f"{time.monotonic() - begun:.0f} s"
+    print(f"Wrote class.html and class_morphs.png to {out} in {took}.", file=where)
     return all(report["done"] for report in reports)
 
 
