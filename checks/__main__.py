@@ -37,7 +37,7 @@ try:
         warning,
         write_class,
     )
-    from checks.folder import TITLES, VERSION, check_folder, count, sentence
+    from checks.folder import TITLES, VERSION, check_folder, count, inside_of, sentence
     from checks.marks import classroom, gradescope
     from ddpm.command_line import run, script_parser
     from ddpm.files import writable
@@ -62,7 +62,7 @@ def show(report):
 
 def check_one(folder, form):
     """Say what is done in a folder; returns whether all of it is."""
-    report, _ = check_folder(folder)
+    report, _ = check_folder(inside_of(folder), folder.resolve().name)
     if form == "text":
         show(report)
     else:

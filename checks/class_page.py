@@ -15,7 +15,7 @@ from matplotlib.font_manager import findSystemFonts
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
-from checks.folder import TITLES, check_folder, count, sentence
+from checks.folder import TITLES, check_folder, count, inside_of, sentence
 from checks.student_code import bubblewrap
 from checks.student_files import (
     LARGEST_SCRIPT,
@@ -29,7 +29,6 @@ from checks.student_files import (
 from ddpm.files import ROOT, is_litter, replacing
 
 PLAIN_FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
-LEVELS = 5  # of folders around a student's work, as archives put them
 SCRIPTS = ("exercise2_explore.py", MORPH, SAMPLER, STEER)
 FRAMES = 12  # of a morph, in the page
 # A hint that two are alike: grey levels, rarely shared lines, and of how many letters.
@@ -77,13 +76,7 @@ def check_student(folder):
     morph: the text of a src attribute, or "". strip: five frames, (5, 64, 64, 3) uint8,
     or None. lines: of code, their own.
     """
-    inside = folder
-    with contextlib.suppress(OSError):  # an archive may have put one more around
-        for _ in range(LEVELS):
-            found = [path for path in inside.iterdir() if not is_litter(path.name)]
-            if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
-                break
-            inside = found[0]
+    inside = inside_of(folder)
     report, film = check_folder(inside, folder.name)
     row = {"report": report, "morph": "", "strip": None, "lines": own_lines(inside)}
     if film is not None:

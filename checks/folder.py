@@ -1,5 +1,7 @@
 """Exercises 1 to 4 of one folder: what is done, what is off, and what to try."""
 
+import contextlib
+
 import numpy as np
 
 from checks.judge import PARTS, attempt, judge
@@ -16,9 +18,10 @@ from checks.student_files import (
     plain,
     regular,
 )
-from ddpm.files import UserError
+from ddpm.files import UserError, is_litter
 
 VERSION = 1  # of the report: report.schema.json says what stands in it
+LEVELS = 5  # of folders around a student's work
 BEYOND = ("Goal 4", "Goal 5")  # the lesson's marked path; so are 3b and 4
 TITLES = {1: "Execute", 2: "Modify", 3: "Create", "3b": "Sampler", 4: "Steer"}
 NOTEBOOKS = {  # those that are marked
@@ -105,6 +108,17 @@ def check_items(reader, folder, scripts, home, found):
             for goal, names in STEERED.items()
         },
     }
+
+
+def inside_of(folder):
+    """Where a student's work lies: archives put folders around it."""
+    with contextlib.suppress(OSError):
+        for _ in range(LEVELS):
+            found = [path for path in folder.iterdir() if not is_litter(path.name)]
+            if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
+                break
+            folder = found[0]
+    return folder
 
 
 def check_folder(folder, name=None, scripts=None):

@@ -3,8 +3,10 @@
 import base64
 import copy
 import csv
+import itertools
 import json
 import re
+import shutil
 import subprocess
 
 import jsonschema
@@ -16,6 +18,7 @@ import yaml
 from checks import folder, made_up_class, marks, notebook
 from checks.__main__ import main
 from checks.class_page import alike_sentences, needs_a_look
+from checks.student_files import GOALS, STEERED
 from ddpm.files import ROOT
 from notebooks import convert
 
@@ -161,6 +164,41 @@ def test_gradescopes_scripts(tmp_path):
     called = (tmp_path / "results/results.json").read_text().split()
     assert called[0] == str(tmp_path / "source")
     assert called[1:] == ["-m", "checks", str(tmp_path / "submission"), "--gradescope"]
+
+
+def test_git_takes_the_pictures_once_the_pages_command_has_run(tmp_path):
+    page = (ROOT / "docs/instructors.rst").read_text("utf-8")
+    (command,) = re.findall(r"^ +(sed .*\.gitignore)$", page, re.M)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    pictures = [*GOALS.values(), *STEERED.values(), ["my_morph.gif"]]
+    pictures += [["exercise1_output.png", "exercise3_sampler.png"]]
+    pictures += [["generated_samples/fabric_0000.png"]]
+    subprocess.run(["git", "init", "-q", "."], check=True)
+
+    def ignored(*names):
+        asked = subprocess.run(["git", "check-ignore", *names], capture_output=True)
+        return len(asked.stdout.split())
+
+    names = list(itertools.chain(*pictures))
+    kept = ["models/ddpm_african_fabrics.pt", "data/x.png", "training_results/a.pt"]
+    assert ignored(*names, *kept) == len(names) + len(kept)
+    subprocess.run(["bash", "-c", command], check=True)
+    assert ignored(*names) == 0 and ignored(*kept) == len(kept)
+
+
+@pytest.mark.parametrize("nested", ["", "ddpm_basics-main"])
+def test_what_was_handed_in_is_found_in_the_folder_that_an_archive_had(
+    tmp_path, capsys, nested
+):
+    handed_in = tmp_path / "submission" / nested
+    handed_in.mkdir(parents=True)
+    (tmp_path / "submission" / "__MACOSX").mkdir()
+    shutil.copy(ROOT / "exercise2_explore.py", handed_in)
+    shutil.copy(ROOT / "visuals/exercise2_seeds.png", handed_in)
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "submission"), "--gradescope"])
+    tests = json.loads(capsys.readouterr().out)["tests"]
+    assert [t["name"] for t in tests if t["score"]] == ["Exercise 2: Goal 3"]
 
 
 @pytest.mark.parametrize("form", ["gradescope", "classroom"])
