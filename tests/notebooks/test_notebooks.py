@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import TORUS, lit
 
+from checks.made_up_class import SOLUTIONS
 from ddpm.dataset import draw_textiles
 from ddpm.files import ROOT
 from notebooks import convert
@@ -29,15 +30,6 @@ SMALL = {
     "POSTER": 128,
     "REPEAT_CM": 1.0,
     "OUTPUT_SIZE": 64,
-}
-SOLUTIONS = {
-    "values": "np.linspace(0, 1, num_frames)",
-    "blended": "(1 - t) * noise_a + t * noise_b",
-    "x_t": "alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps",
-    "x_0": "(x_t - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()",
-    "x_next": "mix(x_0, eps, alpha_bar_next)",
-    "answer": "without + weight * (with_label - without)",
-    "mixed": "mask * known + (1 - mask) * drawn",
 }
 IDS = [path.stem for path in convert.SCRIPTS]
 
