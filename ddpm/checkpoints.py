@@ -10,6 +10,7 @@ from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library
 
 from ddpm.files import ROOT, UserError, replacing
 from ddpm.network import ALLOWED, LESSON_CONFIG, build, config_problem, pick_device
+from ddpm.quantization import dequantize, finest, quantize, without_scales
 
 OWN_WEIGHTS = ROOT / "models" / "ddpm_african_fabrics.pt"  # downloaded or trained
 MILESTONES = ROOT / "training_results"
@@ -266,17 +267,18 @@ def config_of(checkpoint):
 # --- Load -------------------------------------------------------------------
 
 
-def check_tensors(state, wanted, path, told=""):
+def check_tensors(state, wanted, path, told="", scales=()):
     """UserError, which names the first that is wrong, unless a state dict has the names
     and shapes of another, in plain floating-point numbers that the file holds. told:
-    what to add where shapes differ.
+    what to add where shapes differ. scales: of tensors that are in 8 bits.
     """
     for name, tensor in state.items():
         if not (
             isinstance(tensor, torch.Tensor)
             and tensor.layout is torch.strided
             and tensor.device.type == "cpu"
-            and tensor.is_floating_point()  # which quantised ones are not
+            # which torch's own quantised ones are not
+            and (tensor.is_floating_point() or name in scales)
         ):
             raise UserError(
                 f"{path} is broken: {name} is no tensor of plain floating-point "
@@ -336,6 +338,7 @@ def _told_by_version(checkpoint):
 
 def _fit(checkpoint, path, size):
     state, config = _weights(checkpoint), config_of(checkpoint)
+    state, scales = without_scales(state)
     first = next(t for name, t in state.items() if name.endswith("init_conv.weight"))
     channels = first.shape[1]
     if "objective" not in config:
@@ -356,7 +359,11 @@ def _fit(checkpoint, path, size):
         wanted = build(config)
     is_unet = "init_conv.weight" in state
     wanted = (wanted.model if is_unet else wanted).state_dict()
-    check_tensors(state, wanted, path, _told_by_version(checkpoint))
+    check_tensors(state, wanted, path, _told_by_version(checkpoint), scales)
+    for name, scale in scales.items():
+        if scale.dtype != torch.float32 or scale.shape != wanted[name].shape[:1]:
+            raise UserError(f"{path} is broken: {name} has not one scale a row.")
+    state = dequantize(state, scales)
     network = state if is_unet else _below("model.", state)
     if not all_finite(network.values()):
         raise UserError(
@@ -417,18 +424,20 @@ def load_diffusion(path=None, device="auto", size=None):
     return diffusion
 
 
-def save_weights(diffusion, config, step, path, half=False, looks=None):
-    """Write what sampling needs, and no more; half: network weights in 16 bits.
+def save_weights(diffusion, config, step, path, small=False, looks=None):
+    """Write what sampling needs, and no more; small: weights in 8 bits, some in 16.
 
     Raises UserError if a weight is NaN or, in so many bits, infinite.
     """
-    weights = {
-        f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
-        for k, v in diffusion.state_dict().items()
-    }
-    network = _below("ema_model.model.", weights)
-    if not all_finite(network.values()):
+    unet = diffusion.model.state_dict()
+    if small:
+        unet = quantize(unet, finest(diffusion.model))
+    if not all_finite(unet.values()):
         raise UserError(f"{path} would hold NaN or infinity: it was not written.")
+    state = diffusion.state_dict()
+    schedule = {k: v for k, v in state.items() if not k.startswith("model.")}
+    weights = schedule | {f"model.{name}": tensor for name, tensor in unet.items()}
+    weights = {f"ema_model.{name}": tensor for name, tensor in weights.items()}
     with replacing(path) as temporary:
         # looks: contrast and grain of the data; `python -m checks` judges by them.
         found = {"step": step, "ema": weights, "config": config, "looks": looks}

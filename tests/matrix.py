@@ -43,7 +43,9 @@ def with_pyenv():
     found = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(
         "versions/*/bin"
     )
-    return os.environ | {"PATH": os.pathsep.join([*map(str, found), os.environ["PATH"]])}
+    return os.environ | {
+        "PATH": os.pathsep.join([*map(str, found), os.environ["PATH"]])
+    }
 
 
 def fill(python, which):
@@ -85,7 +87,9 @@ def run_cell(cell):
     told = call(interpreter, "-c", VERSIONS, capture_output=True, text=True).stdout
     version, system, torch, numpy = told.split()
     passed, others = counts(report)
-    result = ", ".join([f"{passed} passed", *(f"{n} {k}" for k, n in others.items() if n)])
+    result = ", ".join(
+        [f"{passed} passed", *(f"{n} {k}" for k, n in others.items() if n)]
+    )
     day = time.strftime("%Y-%m-%d")
     put([version, which or "newest", system, torch, numpy, browsers(), result, day])
     return ok

@@ -117,7 +117,7 @@ def test_bare_state_dicts(tmp_path, capsys):
 
 
 def test_half_precision_weights_are_used_in_full(tiny, tmp_path):
-    save_weights(lit(tiny), TINY, 2_000, tmp_path / "half.pt", half=True)
+    save_weights(lit(tiny), TINY, 2_000, tmp_path / "half.pt", small=True)
     save_weights(tiny, TINY, 2_000, tmp_path / "full.pt")
     assert (tmp_path / "half.pt").stat().st_size < (tmp_path / "full.pt").stat().st_size
     diffusion = load_diffusion(tmp_path / "half.pt", "cpu")
@@ -198,7 +198,7 @@ def test_weights_that_do_not_fit_name_the_tensor(tiny, tmp_path, change):
 
 def test_names_and_torus_travel_in_the_file(torus, tmp_path):
     path = tmp_path / "torus.pt"
-    save_weights(torus, TORUS, 5_000, path, half=True)
+    save_weights(torus, TORUS, 5_000, path, small=True)
     again = load_diffusion(path, "cpu")
     assert again.model.families == ("kente", "adire", "kuba")
     label = again.model.one_hot(["kuba"])
@@ -440,7 +440,7 @@ def test_weights_that_16_bits_cannot_hold_are_not_written(tiny, tmp_path):
     with torch.no_grad():
         tiny.model.init_conv.weight.mul_(1e9)
     with pytest.raises(UserError, match="would hold NaN or infinity"):
-        save_weights(tiny, TINY, 5_000, path, half=True)
+        save_weights(tiny, TINY, 5_000, path, small=True)
     assert path.read_text() == "the one before"
 
 
