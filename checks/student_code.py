@@ -121,7 +121,8 @@ class Process:
         command += [json.dumps(search), self.kind, str(self.limit)]
         readable = [*search, sys.prefix, sys.base_prefix, self.folder]
         environment = {n: os.environ[n] for n in ENVIRONMENT if n in os.environ}
-        environment |= dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), self.home)
+        homes = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
+        environment |= dict.fromkeys(homes, self.home)
         with starting:
             if running is None:
                 raise KeyboardInterrupt

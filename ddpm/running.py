@@ -3,8 +3,11 @@
 Scripts import it first: while torch is imported, Ctrl-C ends with a sentence already.
 """
 
+import errno
 import os
 import sys
+
+CLOSED = (errno.EPIPE, errno.EINVAL)  # a pipe that nobody reads; on Windows
 
 
 class Unbroken:
@@ -22,17 +25,19 @@ class Unbroken:
     def write(self, text):
         try:
             self.stream.write(text)
-        except BrokenPipeError:
-            self.unhear()
+        except OSError as error:
+            self.unhear(error)
 
     def flush(self):
         try:
             self.stream.flush()
-        except BrokenPipeError:
-            self.unhear()
+        except OSError as error:
+            self.unhear(error)
 
-    def unhear(self):
-        """Lead what is still to be said nowhere."""
+    def unhear(self, error):
+        """Lead what is still to be said nowhere, if it is that nobody reads it."""
+        if error.errno not in CLOSED:
+            raise error
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def __getattr__(self, name):

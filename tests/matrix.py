@@ -29,8 +29,8 @@ CELLS = ("3.10-oldest", "3.12", "3.13")
 HEAD = ("Python", "Packages", "System", "torch", "NumPy", "Browsers", "Tests", "Day")
 VERSIONS = """
 import platform, numpy, torch
-print(platform.python_version(), platform.system(), torch.__version__,
-      numpy.__version__, sep="\\n")
+print(platform.python_version(), f"{platform.system()} {platform.machine()}",
+      torch.__version__, numpy.__version__, sep="\\n")
 """
 
 
@@ -54,7 +54,8 @@ def fill(python, which):
     call(*uv, "venv", "-q", "--clear", "--python", python, FOLDER, env=with_pyenv())
     resolution = "lowest-direct" if which == "oldest" else "highest"
     needs = [part for name in REQUIREMENTS for part in ("-r", name)]
-    where = ["--cache-dir", FOLDER / "cache", "--python", FOLDER]
+    cache = os.environ.get("UV_CACHE_DIR", FOLDER / "cache")
+    where = ["--cache-dir", cache, "--python", FOLDER]
     call(*uv, "pip", "install", "-q", *where, "--resolution", resolution, *needs)
     return FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -85,7 +86,7 @@ def run_cell(cell):
     tests = [str(interpreter), "-m", "pytest", f"--junit-xml={report}"]
     ok = subprocess.run(tests, cwd=ROOT).returncode == 0
     told = call(interpreter, "-c", VERSIONS, capture_output=True, text=True).stdout
-    version, system, torch, numpy = told.split()
+    version, system, torch, numpy = told.splitlines()
     passed, others = counts(report)
     result = ", ".join(
         [f"{passed} passed", *(f"{n} {k}" for k, n in others.items() if n)]

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddpm import dataset
 from ddpm.dataset import (
     COUNT,
     draw_all,
@@ -120,6 +122,14 @@ def test_a_damaged_array_is_drawn_again(tmp_path):
     for damaged in (b"", path.read_bytes()[:200], b"\x80\x04N."):
         path.write_bytes(damaged)
         assert torch.equal(draw_all(3, data=tmp_path), images)
+
+
+def test_workers_that_inherit_nothing_draw_the_same(tmp_path, monkeypatch):
+    """As those of macOS and Windows, which are spawned, not forked."""
+    spawn = multiprocessing.get_context("spawn")
+    monkeypatch.setattr(dataset, "multiprocessing", spawn)
+    drawn = draw_all(2, first=7, data=tmp_path).permute(0, 2, 3, 1)
+    assert np.array_equal(drawn, [textiles.pattern(seed) for seed in (7, 8)])
 
 
 def test_no_two_textiles_are_alike():

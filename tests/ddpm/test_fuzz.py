@@ -255,7 +255,7 @@ class Reached(Exception):
 
 def knobs_of(script):
     """Names in the CONFIG block of a script."""
-    block = Path(script.__file__).read_text().partition("# --- CONFIG ---")[2]
+    block = Path(script.__file__).read_text("utf-8").partition("# --- CONFIG ---")[2]
     return re.findall(r"^([A-Z_]+) = ", block.partition("\ndef ")[0], re.M)
 
 

@@ -81,7 +81,9 @@ def test_runtime_is_the_pinned_one_with_its_licences():
     for name, pin in pins.items():
         hashes |= {path.split("/")[-1]: sha for path, sha in pin["files"].items()}
         licence = STATIC / f"LICENSE.{name.removesuffix('-web')}"
-        assert "Permission is hereby granted, free of charge" in licence.read_text()
+        assert "Permission is hereby granted, free of charge" in licence.read_text(
+            "utf-8"
+        )
     found = {
         name: hashlib.sha256(gzip.decompress(base64.b64decode(text))).hexdigest()
         for name, text in packed.items()
@@ -107,7 +109,7 @@ def diffusion():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A page of the lesson's title and its live models, rendered as the lesson is."""
-    lesson = (ROOT / "README.rst").read_text()
+    lesson = (ROOT / "README.rst").read_text("utf-8")
     block = r"^\.\. raw:: html\n\n(?: .*\n|\n)*"
     blocks = [b for b in re.findall(block, lesson, re.M) if 'class="live"' in b]
     assert len(blocks) == 4, "README.rst should show the live model four times"

@@ -296,5 +296,5 @@ def test_front_door_leads_to_the_lesson(visit):
 
 def test_vendored_files_come_with_their_licence():
     folder = ROOT / "docs" / "_static" / "mathjax"
-    assert "Apache License" in (folder / "LICENSE").read_text()
+    assert "Apache License" in (folder / "LICENSE").read_text("utf-8")
     assert "3.2.2" in Path(folder / "tex-svg.js").read_text("utf-8")
