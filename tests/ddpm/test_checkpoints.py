@@ -116,11 +116,12 @@ def test_bare_state_dicts(tmp_path, capsys):
     assert "taken to predict the noise" in capsys.readouterr().out
 
 
-def test_half_precision_weights_are_used_in_full(tiny, tmp_path):
-    save_weights(lit(tiny), TINY, 2_000, tmp_path / "half.pt", small=True)
+def test_weights_of_few_bits_are_used_in_full(tiny, tmp_path):
+    save_weights(lit(tiny), TINY, 2_000, tmp_path / "small.pt", small=True)
     save_weights(tiny, TINY, 2_000, tmp_path / "full.pt")
-    assert (tmp_path / "half.pt").stat().st_size < (tmp_path / "full.pt").stat().st_size
-    diffusion = load_diffusion(tmp_path / "half.pt", "cpu")
+    small, full = ((tmp_path / f"{n}.pt").stat().st_size for n in ("small", "full"))
+    assert small < full
+    diffusion = load_diffusion(tmp_path / "small.pt", "cpu")
     assert torch.equal(diffusion.alphas_cumprod, tiny.alphas_cumprod)
     assert all(p.dtype == torch.float32 for p in diffusion.parameters())
     a, b = (denoise(d, draw_noise([3], 16), 4) for d in (diffusion, tiny))
