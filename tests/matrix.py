@@ -6,7 +6,7 @@
 
 A cell is a version of Python, with the newest versions of all packages that the
 requirements admit, or with the oldest. It takes the place of its row in
-tests/matrix.csv, which the pages show. uv finds that Python, or fetches it. Each
+docs/matrix.csv, which the pages show. uv finds that Python, or fetches it. Each
 environment is deleted after its run; that of a torch with CUDA takes 8 GB meanwhile.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLE = ROOT / "tests" / "matrix.csv"
+TABLE = ROOT / "docs" / "matrix.csv"
 FOLDER = ROOT / ".venv-matrix"
 REQUIREMENTS = ("requirements.txt", "tests/requirements.txt")
 CELLS = ("3.10-oldest", "3.12", "3.13")

@@ -76,7 +76,7 @@ def test_commands_of_the_workflow_name_files_that_exist():
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no clone")
-@pytest.mark.parametrize("name", ["ddpm/textiles.py", "README.rst", "tests/matrix.csv"])
+@pytest.mark.parametrize("name", ["ddpm/textiles.py", "README.rst", "docs/matrix.csv"])
 def test_a_clone_on_windows_has_the_bytes_of_any_other(name):
     """By git itself, set as Windows' installer sets it."""
     command = ["git", "-c", "core.autocrlf=true", "cat-file", "--filters"]
