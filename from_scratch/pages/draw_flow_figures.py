@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 
 import torch
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from from_scratch.classifier import judged
@@ -21,6 +20,7 @@ from from_scratch.command_line import run
 from from_scratch.datasets import draw, pictures
 from from_scratch.diffusion import dpmpp
 from from_scratch.diffusion import sample as diffuse
+from from_scratch.distill_toy2d import compare
 from from_scratch.flow import (
     COSINE,
     EVALUATIONS,
@@ -78,9 +78,8 @@ def end_colours(x):
 
 def trajectories(axes, states, count, colours, until=None):
     """Those of the first points, as lines; until: of so many states."""
-    walk = torch.stack([x[:count] for _, x, _ in states[:until]], dim=1)
-    style = {"colors": colours[:count], "lw": 0.9, "alpha": 0.7}
-    axes.add_collection(LineCollection(walk.numpy(), **style))
+    walk = torch.stack([x[:count] for _, x, _ in states[:until]])
+    plots.trajectories(axes, walk, colours[:count])
 
 
 # --- One function a figure: returns (Figure, what was measured) -------------
@@ -193,6 +192,11 @@ def few_steps_clouds(columns=(1, 2, 4, 8, 32)):
     return plots.draw_clouds(rows, names, title=0.04), {}
 
 
+def one_step():
+    """The moons' flow, taught to walk in ever fewer steps; what a single one spoils."""
+    return compare("moons", trained("moons", STRAIGHT)[0])
+
+
 def digits():
     """One noise a digit, in more and more evaluations; judged as part 2 judges DDIM."""
     model, (x_test, y) = digits_flow(), pictures("digits", train=False)
@@ -245,7 +249,14 @@ def solution():
 
 FIGURES = {
     function.__name__: function
-    for function in (pairs_and_flow, few_steps, few_steps_clouds, digits, solution)
+    for function in (
+        pairs_and_flow,
+        few_steps,
+        few_steps_clouds,
+        one_step,
+        digits,
+        solution,
+    )
 }
 
 

@@ -102,6 +102,12 @@ def cloud(axes, x, colours=BLUE, title="", size=None):
     frame(axes, title)
 
 
+def trajectories(axes, walk, colours):
+    """Draw the way of points, (steps + 1, N, 2), into axes, as N lines."""
+    style = {"colors": colours, "lw": 0.9, "alpha": 0.7}
+    axes.add_collection(LineCollection(walk.transpose(0, 1).numpy(), **style))
+
+
 def curves(axes, title="", xlabel=""):
     """The style of panels that hold curves."""
     axes.set_title(title, fontsize=11, color=INK)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import torch
 
 from from_scratch import diffusion, flow
@@ -67,6 +68,50 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
     frames = plots.animate(schedule, network, states, colours)
     plots.save_gif(frames, args.out / "sampling_animation.gif")
     return [*save_all(figures, args.out), "sampling_animation.gif"]
+
+
+# --- A flow in one step -----------------------------------------------------
+
+
+def line_of_noise(count=400):
+    """Points (count, 2) from bottom to top, through the middle of the noise."""
+    u = torch.linspace(-plots.SIDE, plots.SIDE, count)
+    return torch.stack([0 * u, u], dim=1)
+
+
+def draw_one_step(x_0, part, walks, off, points):
+    """Teacher and students; below, which noises a single step leads astray, and why.
+
+    x_0, part: real points. walks: {name: (steps + 1, points + line, 2)}, the way of as
+    many `points` of noise and of `line_of_noise`, of the teacher in many steps and in
+    one, then of the students down to one step. off: which ends of the last lie off the
+    data. Colours tell on which part the teacher's whole way ends; what is off is black.
+    """
+    many, one, *_, four, _, last = walks
+    ends = plots.nearest_part(walks[many][-1], x_0, part)
+    colours = np.array(plots.part_colours(ends), dtype=object)
+    marked = np.where(off.numpy(), plots.INK, colours)
+    figure, axes = plots.panels(2, 4, title=0.45)
+    for panel, name in zip(axes[0], (one, last, four, many), strict=True):
+        shown = marked if name == last else colours
+        plots.cloud(panel, walks[name][-1, :points], shown[:points], name)
+
+    noise, step, way, height = axes[1]
+    start, astray = walks[many][0], off[:points]
+    plots.cloud(noise, start[:points], colours[:points], "noise,\nand a line")
+    noise.scatter(*start[:points][astray].T, s=8, c=plots.INK, linewidths=0)
+    noise.plot(*start[points:].T, color=plots.INK, lw=0.8)
+    few = slice(points, None, 8)
+    for panel, name in ((step, last), (way, many)):
+        plots.trajectories(panel, walks[name][:, few], colours[few])
+        title = f"the line:\n{name}"
+        plots.cloud(panel, walks[name][-1, few], marked[few], title, size=9)
+    for name, style in ((many, "-"), (last, "--")):
+        along, end = start[points:, 1], walks[name][-1, points:, 1]
+        height.plot(along, end, style, color=plots.INK, lw=1.2, label=name)
+    plots.frame(height, "how high ends lie,\nalong the line")
+    height.legend(frameon=False, fontsize=9)
+    return figure
 
 
 # --- Pictures ---------------------------------------------------------------
