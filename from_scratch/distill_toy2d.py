@@ -6,8 +6,8 @@
 
 Progressive distillation, Salimans and Ho (2022), section 3: one step of the student
 leads where two of the teacher's lead; then the student teaches the next one. Prints
-how far the points of each lie from real ones, and which share of them lies off the
-data, and writes one_step.png to outputs/.
+how far the points of each lie from real ones, which share of them lies off the data,
+and how much a line of noise is stretched; writes one_step.png to outputs/.
 """
 
 import copy
@@ -76,24 +76,35 @@ def off_data(x, x_0):
     return torch.cdist(x, x_0).min(dim=1).values > OFF
 
 
+def stretch(line):
+    """How much further apart neighbours end than they began, at the most.
+
+    line: (steps + 1, N, 2), the way of points along a line.
+    """
+    begin, end = line[[0, -1]].diff(dim=1).norm(dim=2)
+    return (end / begin).max().item()
+
+
 def compare(dataset, teacher, epochs=EPOCHS, seed=SEED):
     """(Figure, {name: numbers}) of a teacher, a module, and of its students.
 
-    The numbers are the distance to real points, its ratio to that among real ones, and
-    the share off the data. Each line of them is printed as soon as it is known.
+    The numbers are the distance to real points, its ratio to that among real ones, the
+    share off the data, and the stretch of a line through the noise. Each line of them
+    is printed as soon as it is known.
     """
     x_0, part = draw(dataset, TRAINING_POINTS, seed)
     x_T = torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(seed))
     fresh, *real = real_draws(dataset, POINTS, seed + 1, count=6)
     walks, measured = {}, {}
 
-    def measure(name, x):
+    def measure(name, x, **more):
         to_real, among_real = against_real(x, real)
-        ratio, off = to_real / among_real, off_data(x, x_0).float().mean().item()
-        measured[name] = {"to_real": to_real, "ratio": ratio, "off": off}
-        print(f"{name:20} {to_real:7.4f} {ratio:7.2f} {off:7.2%}")
+        off = off_data(x, x_0).float().mean().item()
+        numbers = {"to real": to_real, "ratio": to_real / among_real, "off": off}
+        measured[name] = numbers | more
+        print(f"{name:18}", *(f"{n:11.4f}" for n in measured[name].values()))
 
-    print(f"{'':20} to real   ratio  off the data")
+    print(f"{'':18}     to real       ratio    off data     stretch")
     teachers = [(STEPS, teacher), (1, teacher)]
     students = distill(teacher, x_0, epochs, seed)
     for who, networks in (("teacher", teachers), ("student", students)):
@@ -102,7 +113,8 @@ def compare(dataset, teacher, epochs=EPOCHS, seed=SEED):
             starts = torch.cat([x_T, line_of_noise()])
             walk = sample(STRAIGHT, u_theta, starts, "euler", steps)
             walks[name] = torch.stack([x for _, x, _ in walk])  # (steps + 1, N, 2)
-            measure(name, walks[name][-1, :POINTS])
+            points, line = walks[name].split([POINTS, len(starts) - POINTS], dim=1)
+            measure(name, points[-1], stretch=stretch(line))
     measure("real points", fresh)
     off = off_data(walks["student, 1 step"][-1], x_0)
     return draw_one_step(x_0, part, walks, off, POINTS), measured

@@ -73,7 +73,7 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
 # --- A flow in one step -----------------------------------------------------
 
 
-def line_of_noise(count=400):
+def line_of_noise(count=4000):
     """Points (count, 2) from bottom to top, through the middle of the noise."""
     u = torch.linspace(-plots.SIDE, plots.SIDE, count)
     return torch.stack([0 * u, u], dim=1)
@@ -101,16 +101,21 @@ def draw_one_step(x_0, part, walks, off, points):
     plots.cloud(noise, start[:points], colours[:points], "noise,\nand a line")
     noise.scatter(*start[:points][astray].T, s=8, c=plots.INK, linewidths=0)
     noise.plot(*start[points:].T, color=plots.INK, lw=0.8)
-    few = slice(points, None, 8)
+    few = slice(points, None, 80)
     for panel, name in ((step, last), (way, many)):
         plots.trajectories(panel, walks[name][:, few], colours[few])
         title = f"the line:\n{name}"
         plots.cloud(panel, walks[name][-1, few], marked[few], title, size=9)
-    for name, style in ((many, "-"), (last, "--")):
-        along, end = start[points:, 1], walks[name][-1, points:, 1]
-        height.plot(along, end, style, color=plots.INK, lw=1.2, label=name)
-    plots.frame(height, "how high ends lie,\nalong the line")
-    height.legend(frameon=False, fontsize=9)
+    along = start[points:, 1]
+    leaps = walks[many][-1, points:].diff(dim=0).norm(dim=1)
+    border = along[leaps.argmax()].item()
+    for name, colour in ((many, plots.GREY), (last, plots.INK)):
+        end = walks[name][-1, points:, 1]
+        height.plot(along, end, color=colour, lw=2, label=name)
+    plots.frame(height, "how high the line\nends, at its border")
+    height.set(xlim=(border - 0.3, border + 0.3), ylim=(-1.5, 1.5), aspect="auto")
+    height.set_box_aspect(1)
+    height.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
 
