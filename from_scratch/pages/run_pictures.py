@@ -93,13 +93,13 @@ def draw_one_step(x_0, part, walks, off, points):
     marked = np.where(off.numpy(), plots.INK, colours)
     figure, axes = plots.panels(2, 4, title=0.45)
     for panel, name in zip(axes[0], (one, last, four, many), strict=True):
-        shown = marked if name == last else colours
-        plots.cloud(panel, walks[name][-1, :points], shown[:points], name)
+        plots.cloud(panel, walks[name][-1, :points], colours[:points], name)
 
     noise, step, way, height = axes[1]
     start, astray = walks[many][0], off[:points]
     plots.cloud(noise, start[:points], colours[:points], "noise,\nand a line")
-    noise.scatter(*start[:points][astray].T, s=8, c=plots.INK, linewidths=0)
+    for panel, x in ((axes[0, 1], walks[last][-1]), (noise, start)):
+        panel.scatter(*x[:points][astray].T, s=8, c=plots.INK, linewidths=0)
     noise.plot(*start[points:].T, color=plots.INK, lw=0.8)
     few = slice(points, None, 80)
     for panel, name in ((step, last), (way, many)):
@@ -113,7 +113,7 @@ def draw_one_step(x_0, part, walks, off, points):
         end = walks[name][-1, points:, 1]
         height.plot(along, end, color=colour, lw=2, label=name)
     plots.frame(height, "how high the line\nends, at its border")
-    height.set(xlim=(border - 0.3, border + 0.3), ylim=(-1.5, 1.5), aspect="auto")
+    height.set(xlim=(border - 0.15, border + 0.15), ylim=(-1.5, 1.5), aspect="auto")
     height.set_box_aspect(1)
     height.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
