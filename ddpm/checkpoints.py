@@ -194,8 +194,8 @@ def _architecture(unet):
 
 def _schedule(alpha_bar):
     """(name of the library's schedule or None, alpha-bar (T,) in full precision)."""
-    if len(alpha_bar) > ALLOWED["timesteps"][1]:
-        return None, alpha_bar
+    if len(alpha_bar) > ALLOWED["timesteps"][1] or not _is_plain(alpha_bar):
+        return None, alpha_bar.double()
     rough = max(torch.finfo(alpha_bar.dtype).eps, 1e-4)
     alpha_bar = alpha_bar.double()
     for name, betas in SCHEDULES.items():
@@ -207,17 +207,14 @@ def _schedule(alpha_bar):
 
 def _objective(alpha_bar, weight):
     """Which objective the library was set to, told from its loss weights, or None."""
-    if weight.shape != alpha_bar.shape:
+    if weight.shape != alpha_bar.shape or not weight.any():
         return None
     snr = alpha_bar / (1 - alpha_bar)
-    for clipped in (snr, snr.clamp(max=5)):  # plain, and min-SNR with gamma 5
-        for objective, guess in (
-            ("pred_noise", clipped / snr),
-            ("pred_v", clipped / (snr + 1)),
-            ("pred_x0", clipped),
-        ):
-            if torch.allclose(weight.double(), guess, rtol=1e-2, atol=1e-6):
-                return objective
+    factors = {"pred_noise": snr, "pred_v": snr + 1, "pred_x0": torch.ones_like(snr)}
+    for objective, factor in factors.items():
+        clipped = weight.double() * factor  # the SNR; of min-SNR up to some gamma
+        if torch.allclose(clipped, snr.clamp(max=clipped.max()), rtol=1e-2, atol=1e-6):
+            return objective
     return None
 
 
@@ -266,18 +263,25 @@ def config_of(checkpoint):
 # --- Load -------------------------------------------------------------------
 
 
+def _is_plain(tensor):
+    """Whether it is a tensor of floating-point numbers, in 16 bits or more, that are
+    there."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.is_floating_point()  # which quantised ones are not
+        and tensor.element_size() > 1
+    )
+
+
 def check_tensors(state, wanted, path, told=""):
     """UserError, which names the first that is wrong, unless a state dict has the names
     and shapes of another, in plain floating-point numbers that the file holds. told:
     what to add where shapes differ.
     """
     for name, tensor in state.items():
-        if not (
-            isinstance(tensor, torch.Tensor)
-            and tensor.layout is torch.strided
-            and tensor.device.type == "cpu"
-            and tensor.is_floating_point()  # which quantised ones are not
-        ):
+        if not _is_plain(tensor):
             raise UserError(
                 f"{path} is broken: {name} is no tensor of plain floating-point "
                 "numbers. Save it again as one, where it was made."
@@ -322,15 +326,26 @@ def from_checkpoint(checkpoint, path="the checkpoint", size=None):
         ) from None
 
 
+# In names of tensors: the library's version from which on they are called otherwise.
+# Before 1.0, its files do not tell theirs.
+RENAMED = {"denoise_fn.": "0.25", "p2_loss_weight": "1.5", ".norm.bias": "2"}
+
+
 def _told_by_version(checkpoint):
     """What else to say of a file that does not load: is it of an older library?"""
-    version = checkpoint.get("version")
-    if not re.fullmatch(r"[01]\.[\d.]+", str(version)):
-        return ""
+    version = str(checkpoint.get("version"))
+    which, wanted = f"version {version}", f"=={version}"
+    if not re.fullmatch(r"[01]\.[\d.]+", version):
+        parts = [checkpoint, *checkpoint.values()]
+        names = str([list(part) for part in parts if isinstance(part, dict)])
+        last = next((last for part, last in RENAMED.items() if part in names), None)
+        if last is None:
+            return ""
+        which, wanted = f"a version before {last}, by its names,", f"<{last}"
     return (
-        f" It was saved by version {version} of denoising-diffusion-pytorch: draw with "
-        f"that one (pip install denoising-diffusion-pytorch=={version}, in a virtual "
-        "environment of its own)."
+        f" It was saved by {which} of denoising-diffusion-pytorch: draw with that one "
+        f'(pip install "denoising-diffusion-pytorch{wanted}", in a virtual environment '
+        "of its own)."
     )
 
 

@@ -305,7 +305,43 @@ def test_an_older_library_is_named_with_its_version(tmp_path):
     state = library_file(tmp_path / "a.pt").state_dict()
     state = {k.replace(".2.to_", ".2.fn.fn.to_"): v for k, v in state.items()}
     torch.save({"step": 5, "model": state, "version": "1.0.0"}, tmp_path / "a.pt")
-    with pytest.raises(UserError, match=r"version 1\.0\.0 .*pytorch==1\.0\.0"):
+    with pytest.raises(UserError, match=r'version 1\.0\.0 .*pytorch==1\.0\.0"'):
+        load_diffusion(tmp_path / "a.pt", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "last"),  # as in the library's history
+    [
+        ("model.", "denoise_fn.", "0.25"),
+        ("loss_weight", "p2_loss_weight", "1.5"),
+        ("norm.g", "norm.bias", "2"),
+    ],
+)
+def test_a_library_that_did_not_tell_its_version_is_told_by_names(
+    new, old, last, tmp_path
+):
+    state = library_file(tmp_path / "a.pt").state_dict()
+    ema = {f"ema_model.{k.replace(new, old, 1)}": v for k, v in state.items()}
+    ema.popitem()  # else the first of them could be read: nothing but a prefix differs
+    torch.save({"step": 5, "model": state, "ema": ema}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=f'before {last}, .*-pytorch<{last}"'):
+        load_diffusion(tmp_path / "a.pt", "cpu")
+
+
+@pytest.mark.parametrize("gamma", [0.5, 3, 20])
+@pytest.mark.parametrize("objective", ["pred_noise", "pred_v", "pred_x0"])
+def test_min_snr_of_any_gamma_tells_the_objective(objective, gamma):
+    how = {"min_snr_loss_weight": True, "min_snr_gamma": gamma, "objective": objective}
+    diffusion = GaussianDiffusion(Unet(8, dim_mults=(1, 2)), image_size=16, **how)
+    state = {k: v.half() for k, v in diffusion.state_dict().items()}
+    assert checkpoints.config_of({"model": state})["objective"] == objective
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_a_file_of_eight_bits_is_named(dtype, tmp_path):
+    state = library_file(tmp_path / "a.pt").state_dict()
+    torch.save({k: v.to(dtype) for k, v in state.items()}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"a\.pt is broken: .* no tensor of plain"):
         load_diffusion(tmp_path / "a.pt", "cpu")
 
 

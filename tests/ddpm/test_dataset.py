@@ -3,6 +3,8 @@ import io
 import json
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +191,63 @@ def test_white_is_the_largest_number_of_so_many_bits(tmp_path, bits, kind):
     pixels = np.tile(ramp, (64, 1)).astype(np.uint16 if kind == "PNG" else np.int32)
     out = load_one(tmp_path, "deep", _encode(Image.fromarray(pixels), kind))
     assert np.abs(out[10, :, 0] - 255 * ramp / (2**bits - 1)).max() <= 1.5
+
+
+def png_header(width, height, depth, kind):
+    """What a PNG file begins with; `chunk` makes the rest."""
+    sizes = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sizes)
+
+
+def chunk(name, data):
+    check = struct.pack(">I", zlib.crc32(name + data))
+    return struct.pack(">I", len(data)) + name + data + check
+
+
+def deep_png(pixels):
+    """(64, 64, C) as a PNG file of 16 bits a colour, which Pillow cannot write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = png_header(64, 64, 16, {2: 4, 3: 2, 4: 6}[pixels.shape[-1]])
+    return header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def deep_tiff(pixels):
+    """(64, 64, 3) as a TIFF file of 16 bits a colour, compressed."""
+    data = zlib.compress(pixels.astype("<u2").tobytes())
+    tags = {256: 64, 257: 64, 258: 116, 259: 8, 262: 2, 273: 122, 277: 3, 278: 64}
+    tags[279] = len(data)
+    entries = [struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags.items()]
+    entries[2] = struct.pack("<HHII", 258, 3, 3, 122)
+    entries[5] = struct.pack("<HHII", 273, 4, 1, 128)
+    entries = b"".join(entries) + bytes(4)
+    return struct.pack("<2sHIH", b"II", 42, 8, 9) + entries + b"\x10\0" * 3 + data
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["PNG", "PNG with alpha", "TIFF"])
+def test_so_it_is_with_colours(tmp_path, bits, kind):
+    top = 2**bits - 1
+    pixels = np.zeros((64, 64, 3 + (kind == "PNG with alpha")), int)
+    pixels[..., 1] = np.linspace(0, top, 64)
+    pixels[..., 2] = top // 2
+    pixels[..., 3:] = top
+    data = deep_tiff(pixels) if kind == "TIFF" else deep_png(pixels)
+    out = load_one(tmp_path, "deep", data)
+    assert np.abs(out - 255 * pixels[..., :3] / top).max() <= 1.5
+
+
+def test_what_would_turn_black_or_fill_the_memory_is_left_out(tmp_path):
+    grey = np.full((64, 64, 2), 4095)
+    (tmp_path / "dark.png").write_bytes(deep_png(grey))  # with an alpha of its own
+    (tmp_path / "huge.png").write_bytes(png_header(13000, 13000, 8, 2))
+    (tmp_path / "more.png").write_bytes(png_header(2**31 - 1, 9, 8, 2))
+    (tmp_path / "good.png").write_bytes(deep_png(grey * 16 + 15))
+    images, skipped = load_folder(tmp_path)
+    assert len(images) == 1 and images.min() > 250
+    reasons = {path.name: reason for path, reason in skipped}
+    assert reasons.pop("dark.png").startswith("of 16 bits a colour, the upper ones")
+    huge = "of more than 89 million pixels: make it smaller"
+    assert reasons == {"huge.png": huge, "more.png": huge}
 
 
 def test_floats_with_holes_are_read(tmp_path):
