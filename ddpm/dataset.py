@@ -61,7 +61,10 @@ def draw_textiles(count=COUNT, data=DATA):
             )
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"Cannot draw {folder}: {reason}. Make room.") from None
+        raise UserError(
+            f"Cannot draw {folder}: {reason}. Make room, or copy the clone to where "
+            "you may write."
+        ) from None
     return folder
 
 

@@ -198,19 +198,14 @@ class Run:
     looks: tuple | None = None  # contrast and grain of the pictures it is trained on
 
 
-def begin(preset, device, results, start=None):
-    """A `Run` from its newest milestone in `results`, else from the weights in the
-    file `start`, else from scratch.
+def begin(preset, device, results, weights=None):
+    """A `Run` from its newest milestone in `results`, else from these `weights`, a
+    state dict, else from scratch.
 
     A milestone that is broken is named and left where it is, and the one before taken.
     Raises UserError if there are milestones, but none to go on from.
     """
     found = milestones(results)
-    if found and start:
-        raise UserError(
-            f"--start begins a new run, but one lies in {results} already. Leave it "
-            f"out to go on with that; add --fresh to begin anew from {start}."
-        )
     torch.manual_seed(0)  # the same first weights in every run and process
     diffusion = build(preset.config).to(device)
     ema = copy.deepcopy(diffusion).requires_grad_(False)
@@ -221,8 +216,7 @@ def begin(preset, device, results, start=None):
         fused=device.type != "mps",
     )
     run = Run(diffusion, ema, optimizer)
-    if start:
-        weights = averaged(read_checkpoint(start), preset, start)
+    if weights:
         diffusion.load_state_dict(weights)
         ema.load_state_dict(weights)
         return run
@@ -241,6 +235,19 @@ def begin(preset, device, results, start=None):
             "begin anew with --fresh, which keeps them."
         )
     return run
+
+
+def read_start(start, preset, results, fresh):
+    """The weights in the file `start`, for `begin`; UserError if they would be none.
+
+    Before the run before is moved aside, which may hold them.
+    """
+    if milestones(results) and not fresh:
+        raise UserError(
+            f"--start begins a new run, but one lies in {results} already. Leave it "
+            f"out to go on with that; add --fresh to begin anew from {start}."
+        )
+    return averaged(read_checkpoint(start), preset, start)
 
 
 class OtherModel(UserError):
@@ -516,13 +523,15 @@ def train(
     total, results = steps or preset.steps, writable(out / "training_results")
     device = pick_device(device).type
     accelerator = Accelerator(mixed_precision=precision(device), cpu=device == "cpu")
+    weights = read_start(start, preset, results, fresh) if start else None
+    accelerator.wait_for_everyone()  # until all have read it
     with accelerator.main_process_first():  # the others find the textiles drawn
         source, size = data or draw_textiles(textiles), preset.config["image_size"]
         images = load_images(source, size, accelerator.print)
         check_batch(preset, len(images), accelerator.num_processes)
         if fresh and accelerator.is_main_process:
             move_aside(results)
-    run = begin(preset, accelerator.device, results, start)
+    run = begin(preset, accelerator.device, results, weights)
     some = images[:: math.ceil(len(images) / 256)].permute(0, 2, 3, 1)
     run.looks = contrast_and_grain(some.numpy())
     if run.step >= total:

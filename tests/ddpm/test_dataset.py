@@ -237,10 +237,10 @@ def test_so_it_is_with_colours(tmp_path, bits, kind):
 
 
 def test_what_would_turn_black_or_fill_the_memory_is_left_out(tmp_path):
-    grey = np.full((64, 64, 2), 4095)
+    grey, no_pixels = np.full((64, 64, 2), 4095), chunk(b"IDAT", b"")
     (tmp_path / "dark.png").write_bytes(deep_png(grey))  # with an alpha of its own
-    (tmp_path / "huge.png").write_bytes(png_header(13000, 13000, 8, 2))
-    (tmp_path / "more.png").write_bytes(png_header(2**31 - 1, 9, 8, 2))
+    (tmp_path / "huge.png").write_bytes(png_header(13000, 13000, 8, 2) + no_pixels)
+    (tmp_path / "more.png").write_bytes(png_header(2**31 - 1, 9, 8, 2) + no_pixels)
     (tmp_path / "good.png").write_bytes(deep_png(grey * 16 + 15))
     images, skipped = load_folder(tmp_path)
     assert len(images) == 1 and images.min() > 250

@@ -56,6 +56,24 @@ def test_streams_that_are_closed_stop_nothing(streams, flag, tmp_path):
     assert shell.stderr == ("" if "2>" in streams else "y\nthe sentence\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+@pytest.mark.parametrize("flag", ["", "-u"])
+@pytest.mark.parametrize("streams", [">/dev/full", ">/dev/full 2>&1", "2>/dev/full"])
+def test_a_full_disk_behind_a_stream_is_a_sentence(streams, flag):
+    call = "(print('x'), print('y', file=sys.stderr), sys.exit(1))"
+    shell = subprocess.run(
+        f'{sys.executable} {flag} -c "{RUN}run(lambda: {call})" {streams}',
+        shell=True,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+    assert shell.returncode == 1 and "Traceback" not in shell.stderr
+    if "2>" not in streams:
+        assert "What it prints to cannot be used: No space left" in shell.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends itself SIGINT")
 def test_ctrl_c_during_the_imports_is_a_sentence():
     code = "import ddpm, os, signal; os.kill(os.getpid(), signal.SIGINT); import torch"

@@ -338,6 +338,21 @@ def test_a_new_run_can_begin_with_given_weights(lab):
         assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
 
 
+def test_a_new_run_can_begin_with_weights_of_the_one_it_moves_aside(lab):
+    train(lab, "run", steps=2)
+    results = lab / "run" / "training_results"
+    first, still = results / "model-1.pt", replace(PRESET, learning_rate=0.0)
+    kept = first.read_bytes()
+    with pytest.raises(UserError, match=r"typo\.pt does not exist"):
+        train(lab, "run", start=results / "typo.pt", fresh=True)
+    assert first.read_bytes() == kept  # the run is not moved aside for nothing
+    train(lab, "run", still, steps=2, start=first, fresh=True)
+    assert (results / "old-1" / "model-1.pt").read_bytes() == kept
+    averaged = weights(results / "old-1" / "model-1.pt")["ema"]
+    for name, tensor in weights(first)["model"].items():
+        assert torch.equal(averaged[f"ema_model.{name}"], tensor)
+
+
 def test_weights_to_begin_with_have_to_be_there(lab):
     with pytest.raises(UserError, match=r"nowhere\.pt does not exist"):
         train(lab, "run", start=lab / "nowhere.pt")
