@@ -100,7 +100,10 @@ def shut_in(command, home, readable):
     if not bubblewrap():
         return command
     bound = [word for path in readable for word in ("--ro-bind-try", path, path)]
-    return [*bubblewrap(), *bound, "--bind", home, home, "--chdir", home, *command]
+    bound += ["--bind", home, home, "--chdir", home]
+    for memory in ("/tmp", "/run", "/dev"):  # which no limit of a process holds for
+        bound += ["--remount-ro", memory]
+    return [*bubblewrap(), *bound, *command]
 
 
 class Process:
