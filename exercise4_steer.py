@@ -48,7 +48,7 @@ PICTURE = None  # goals 2 to 4: a file of yours in place of ours; flag --picture
 GUIDANCE_WEIGHTS = [1, 2, 4]  # goal 1: one row each, and one of another noise
 MASK = None  # goal 2: a picture, black where the cloth is torn; flag --mask
 HOLE = (18, 22, 46, 44)  # goal 2, without MASK: left, top, right, bottom, of 64
-RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is gone, to fit what is known
+RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is taken, to fit what is known
 START_TIMESTEPS = [400, 700, 850, 999]  # goal 3: how much noise covers your drawing
 DRAWN_AS = ["kuba", "wax_print", "kente"]  # goal 3: families, where FAMILY names none
 PATCH = 8  # goal 3: keep the colours of patches so large: try 4, 16; 0: keep none
@@ -95,6 +95,7 @@ def main(argv=None, guide=guide, put_back=put_back):
         GUIDANCE=GUIDANCE,
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
+    parser.add_argument("--narrow", action="store_true", help="grids for phones, too")
     parser.add_argument("--picture", default=PICTURE, help="goals 2 to 4: your own")
     parser.add_argument("--mask", default=MASK, help="goal 2: black where it is torn")
     args = parser.parse_args(argv)
@@ -158,12 +159,12 @@ def ask(diffusion, args, guide):
         rows.append(last(sample(predict, noise, diffusion.alphas_cumprod, *how)))
         labels.append(f"seed {seed}\nw = {weight:g}")
     titles = [family.replace("_", "\n") for family in families]
-    draw_rows(rows, titles, labels, args.out / "exercise4_ask.png")
+    draw_rows(rows, titles, labels, args.out / "exercise4_ask.png", args.narrow)
     return ["exercise4_ask.png"]
 
 
 def mend(diffusion, args, put_back):
-    """Goal 2: a torn cloth, mended with each step gone once, and several times."""
+    """Goal 2: a torn cloth, mended with each step taken once, and several times."""
     seeds = range(args.seed, args.seed + 3)  # of the noise, and of our cloth
     size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
     cloth = torch.cat([given(args.picture, seed, size) for seed in seeds]).to(alpha_bar)
@@ -179,7 +180,7 @@ def mend(diffusion, args, put_back):
     titles = ["the cloth", "torn", "mended", f"mended, each\nstep {RESAMPLINGS} times"]
     labels = [f"seed {seed}" for seed in seeds]
     rows = torch.stack(columns, dim=1)
-    draw_rows(rows, titles, labels, args.out / "exercise4_mend.png")
+    draw_rows(rows, titles, labels, args.out / "exercise4_mend.png", args.narrow)
     return ["exercise4_mend.png"]
 
 
@@ -208,7 +209,7 @@ def draw(diffusion, args):
         rows.append(torch.cat(row))
     titles = ["drawing", *(f"from t = {t}" for t in START_TIMESTEPS)]
     labels = [family.replace("_", "\n") for family in families]
-    draw_rows(rows, titles, labels, args.out / "exercise4_draw.png")
+    draw_rows(rows, titles, labels, args.out / "exercise4_draw.png", args.narrow)
     return ["exercise4_draw.png"]
 
 
@@ -229,7 +230,7 @@ def there_and_back(diffusion, args):
     columns.insert(1, (noise + 1) / 2)
     titles.insert(1, f"its noise,\n{steps} steps")
     rows = torch.stack(columns, dim=1)
-    draw_rows(rows, titles, ["A", "B"], args.out / "exercise4_return.png")
+    draw_rows(rows, titles, ["A", "B"], args.out / "exercise4_return.png", args.narrow)
 
     def frames(t):
         path, label = slerp(t, noise[:1], noise[1:]), named(diffusion, args, len(t))

@@ -158,9 +158,9 @@ def go(model, monkeypatch):
         monkeypatch.setattr(exercise4_steer, name, value)
     shown, draw = {}, exercise4_steer.draw_rows
 
-    def recording(rows, titles, labels, path):
+    def recording(rows, titles, labels, path, narrow):
         shown[path.name] = rows, titles, labels
-        draw(rows, titles, labels, path)
+        draw(rows, titles, labels, path, narrow)
 
     monkeypatch.setattr(exercise4_steer, "draw_rows", recording)
 

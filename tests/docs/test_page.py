@@ -269,6 +269,19 @@ def test_questions_are_a_list_with_folded_answers_without_javascript(browser, si
     context.close()
 
 
+@pytest.mark.parametrize(("width", "shown"), [(390, "phones"), (1280, "screens")])
+def test_one_of_a_wide_and_a_narrow_figure_is_shown(visit, width, shown):
+    page, _ = visit("README.html")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for name in ("screens", "phones"):
+        boxes = page.locator(f".on-{name}")
+        assert boxes.count() == len(list((ROOT / "visuals").glob("*.narrow.png")))
+        assert all(box.is_visible() == (name == shown) for box in boxes.all())
+        narrow = boxes.locator("img").evaluate_all("all => all.map(i => i.src)")
+        assert all(("narrow" in src) == (name == "phones") for src in narrow)
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_wide_figures_show_that_they_slide_where_they_do(visit, width):
     page, _ = visit("README.html")
