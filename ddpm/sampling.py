@@ -148,7 +148,7 @@ def timestep_pairs(timesteps, steps, resamplings=1):
 
     t is spaced evenly, as the library does. So half of the steps go to its upper half,
     where layout and colours are decided, and none to the last, invisible grain.
-    resamplings: how often each step but the last is gone; in between, the walk climbs
+    resamplings: how often each step but the last is taken; in between, the walk climbs
     back, to t_next > t (U in Lugmayr et al. 2022, Algorithm 1).
     """
     if not 1 <= steps <= timesteps:

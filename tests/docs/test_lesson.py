@@ -27,6 +27,7 @@ from ddpm.dataset import textiles
 from ddpm.files import ROOT
 from ddpm.pictures import lerp, make_grid, slerp, upscale
 from ddpm.sampling import SAMPLERS, denoise, draw_noise, predictor, timestep_pairs
+from exercise4_steer import known_pixels
 from models.train_embedded import Settings
 from visuals import style
 
@@ -82,6 +83,13 @@ def loss_of_zero():
     return f"{(square.mean() + square[30:450].mean()) / 2:.2f}"
 
 
+@functools.cache
+def logged_losses():
+    path = ROOT / "training_results" / "embedded" / "log.csv"
+    rows = csv.DictReader(path.read_text("utf-8").splitlines())
+    return [f"{float(row['loss']):.3f}" for row in rows]
+
+
 def spacing():
     pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu").num_timesteps, 250)
     (gap,) = {t - t_next for t, t_next in pairs}
@@ -99,6 +107,8 @@ NUMBERS = {
     "data_variance": lambda: f"{textile_moments()[0]:.2f}",
     "share_at_half": lambda: share(0.5),
     "loss_zero": loss_of_zero,
+    "loss_first": lambda: logged_losses()[0],
+    "loss_last": lambda: logged_losses()[-1],
     "embedded_parameters": lambda: parameters(load_diffusion(EMBEDDED_WEIGHTS, "cpu")),
     "label_width": lambda: str(
         load_diffusion(EMBEDDED_WEIGHTS, "cpu").model.time_mlp.rows.out_features
@@ -201,7 +211,7 @@ def test_listed_step_is_algorithm_2():
 def examples():
     """(expression, result) of the tables of functions."""
     tables = PAGE.split(".. functions\n")[1:]
-    assert len(tables) == 4
+    assert len(tables) == 6
     for table in tables:
         rows = re.split(r"\n(?=\S)", table)[0].split("* - ")[2:]
         for row in rows:
@@ -212,6 +222,8 @@ def examples():
 NAMES = {
     "np": np,
     "torch": torch,
+    "F": torch.nn.functional,
+    "known_pixels": known_pixels,
     "textiles": textiles,
     "load_diffusion": lambda: load_diffusion(EMBEDDED_WEIGHTS, "cpu"),
     **{f.__name__: f for f in (draw_noise, denoise, make_grid, predictor)},
