@@ -93,9 +93,10 @@ def pairs_and_flow(count=70):
     walks = flows()
     measured = {name.replace("\n", " "): bend(states) for name, states in walks.items()}
     line = [(1, eps, x_0), (0, x_0, x_0)]  # straight from the one to the other
-    figure, (axes,) = plots.panels(1, 4, title=0.45)
-    titles = ["pairs of noise\nand data", *walks]
-    for panel, states, title in zip(axes, [line, *walks.values()], titles, strict=True):
+    figure, axes = plots.panels(2, 2, title=0.3)
+    titles = ["pairs of noise and data", *(name.replace("\n", " ") for name in walks)]
+    drawn = zip(axes.flat, [line, *walks.values()], titles, strict=True)
+    for panel, states, title in drawn:
         end = states[-1][1]
         colours = plots.part_colours(part) if states is line else end_colours(end)
         plots.cloud(panel, end[:count], colours[:count], title, size=9)
@@ -225,7 +226,7 @@ def digits_flow():
 def solution():
     """How far points end from where they should, for the second exercise."""
     ends, rows = solution_flow.solve(trained("moons", STRAIGHT)[0])
-    figure = Figure((plots.WIDTH * 0.7, 3), dpi=140, layout="constrained")
+    figure = Figure((4.6, 3), dpi=140, layout="constrained")
     axes = figure.subplots()
     names = {"euler": "Euler", "heun": "Heun", "adams_bashforth": "Adams-Bashforth"}
     for (name, row), colour in zip(rows.items(), plots.PARTS, strict=False):

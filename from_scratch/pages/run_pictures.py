@@ -51,7 +51,7 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
     ends = part if args.conditional else plots.nearest_part(x, x_0, part)
     colours = plots.part_colours(ends)
     by_timestep = loss_by_timestep(schedule, network, x_0)
-    paths = 8 if args.sampler == "ddpm" else 60  # a random walk fills the panel
+    count = 8 if args.sampler == "ddpm" else 60  # a random walk fills the panel
     figures = {
         "training_curve.png": plots.draw_training(
             losses, *by_timestep, answering_0(schedule, x_0, eps)
@@ -60,7 +60,7 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
         "reverse_process.png": plots.draw_reverse(schedule, network, states, colours),
         **schedule_figure(schedules, args.schedule),
         "real_vs_generated.png": plots.draw_real_vs_generated(
-            schedule, x_0, part, states, colours, paths
+            schedule, x_0, part, states, colours, count
         ),
         "marginal_distributions.png": plots.draw_marginals(x_0, x),
     }
