@@ -90,7 +90,7 @@ def prepare_images(app, doctree, docname):
     for image in list(doctree.findall(nodes.image)):
         image["loading"] = "lazy"
         path = Path(app.srcdir, image["uri"])
-        narrow = path.with_suffix(".narrow.png")
+        narrow = path.with_suffix(f".narrow{path.suffix}")
         width = image.get("width", "700").removesuffix("px")
         if narrow.exists():
             small = image.copy()
