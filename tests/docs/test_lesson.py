@@ -462,14 +462,15 @@ def test_gan_is_faster_and_behind_in_every_other_column():
 
 
 def measured_with(weight):
-    """{row: what the second judge said of the model} as measure_model printed it."""
+    """{row: what measure_model printed of (model, floor) for the first, then the second
+    judge}: four numbers."""
     path = ROOT / "comparison" / "results" / f"guidance_{weight}.txt"
     _, table = path.read_text("utf-8").split(f", guidance {weight}, ")
     head, *rows = [line for line in table.splitlines()[1:] if line]
     assert [text.strip() for text in re.findall(r"[a-z]+, [a-z]+", head)] == [
         f"{who}, {judge}" for judge in ("first", "second") for who in ("model", "floor")
     ]
-    return {row[:26].strip(): float(row[26:].split()[2]) for row in rows}
+    return {row[:26].strip(): [*map(float, row[26:].split())] for row in rows}
 
 
 @pytest.mark.parametrize("title", ["README.rst", "models/README.rst"])
@@ -478,10 +479,40 @@ def test_guidance_table_is_what_was_measured(title):
     rows = re.findall(r"^ *(\d) +(\S+)(?: %)? +(\S+) +(\S+)", table, re.M)[:3]
     assert [row[0] for row in rows] == ["1", "2", "4"]
     for weight, asked, precision, recall in rows:
-        found = measured_with(weight)
+        found = {row: numbers[2] for row, numbers in measured_with(weight).items()}
         assert float(asked) == pytest.approx(100 * found["as asked"], abs=0.06)
         assert float(precision) == pytest.approx(found["precision"], abs=0.006)
         assert float(recall) == pytest.approx(found["recall"], abs=0.006)
+
+
+def test_what_the_card_says_falls_short_is_what_was_measured():
+    found, card = (
+        measured_with(2),
+        " ".join((ROOT / "models" / "README.rst").read_text("utf-8").split()),
+    )
+    first, _, second, floor = found["recall"]
+    assert (
+        f"recall is {first:.2f} and {second:.2f} where real cloth reaches {floor:.2f}"
+        in card
+    )
+    distance = found["Frechet distance"]
+    least, most = sorted(round(distance[i] / distance[i + 1]) for i in (0, 2))
+    assert (
+        f"the Fréchet distance is {least} to {most} times that of new textiles" in card
+    )
+    assert f"have {found['grain'][0] / found['grain'][1]:.2f} times their grain" in card
+    wax = found["wax_print: as asked"][2]
+    assert f"of wax prints the second judge calls {wax:.0%}".replace("%", " %") in card
+
+
+def test_minutes_of_training_are_those_of_the_log():
+    path = ROOT / "training_results" / "embedded" / "log.csv"
+    *_, last = csv.DictReader(path.read_text("utf-8").splitlines())
+    logged = round(float(last["minutes"]))
+    card = " ".join((ROOT / "models" / "README.rst").read_text("utf-8").split())
+    (more,) = re.findall(rf"{logged} minutes on one CPU core and (\d+) more for", card)
+    words = " ".join(PAGE.split())
+    assert f"ours saw |ddpm_pictures|, in {logged + int(more)}, and" in words
 
 
 def test_every_family_has_a_row_and_a_source():
