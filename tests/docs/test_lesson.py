@@ -90,6 +90,12 @@ def logged_losses():
     return [f"{float(row['loss']):.3f}" for row in rows]
 
 
+def largest_step():
+    text = (ROOT / "comparison" / "results" / "smoothness.txt").read_text("utf-8")
+    median = re.search(r"largest step / mean step +(\S+)", text)[1]
+    return f"{float(median):.1f}"
+
+
 def spacing():
     pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu").num_timesteps, 250)
     (gap,) = {t - t_next for t, t_next in pairs}
@@ -135,6 +141,7 @@ NUMBERS = {
     ),
     "ddim_spacing": spacing,
     "lerp_std": lerp_std,
+    "largest_step": largest_step,
 }
 
 
