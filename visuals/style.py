@@ -113,10 +113,10 @@ def tile(axes, x, y, side, image=None):
     return artist
 
 
-def say(axes, x, y, words, narrow):
+def say(axes, x, y, words, narrow, **style):
     """Two halves of a sentence, the second below the first if the figure is narrow."""
     for i, part in enumerate(words if narrow else [" ".join(words)]):
-        axes.text(x, y - 0.22 * i, part)
+        axes.text(x, y - 0.22 * i, part, **style)
 
 
 def box(axes, x, y, width, height, text, colour=NETWORK, **kwargs):
