@@ -191,7 +191,8 @@ def draw(diffusion, args):
     noise = draw_noise([args.seed], size).to(alpha_bar)
     families = [args.family]
     if args.family == steering.ANY and diffusion.model.families:
-        families = DRAWN_AS
+        known = diffusion.model.families  # your own folders', perhaps
+        families = DRAWN_AS if set(DRAWN_AS) & set(known) else known[:3]
     how = args.steps, args.sampler, [args.seed]
     rows = []
     for family in families:

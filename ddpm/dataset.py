@@ -139,6 +139,36 @@ def load_folder(folder, size=64):
     return np.stack(images), skipped
 
 
+def load_labelled(folder, size=64):
+    """Pictures whose subfolder of `folder` tells their name, as torchvision's
+    ImageFolder has it: (images (N, size, size, 3) uint8, numbers (N,), names, skipped).
+
+    names: of the subfolders, in order; numbers: which of them is each picture's. A
+    subfolder is read by `load_folder`, with all below it, and `skipped` is as there.
+    Raises UserError where there is no subfolder, or one without a picture.
+    """
+    folder = Path(folder)
+    try:
+        inside = [p for p in sorted(folder.iterdir()) if p.name[0] != "."]
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}. Give another folder.") from None
+    below = [p for p in inside if p.is_dir() and not is_litter(p.name)]
+    if not below:
+        raise UserError(
+            f"{folder} has no subfolders to take names from. Put the pictures of each "
+            "kind into one of its name, or leave out --labels."
+        )
+    loose = [p for p in inside if p.is_file() and not is_litter(p.name)]
+    skipped = [(p, "in no subfolder, which would name it") for p in loose]
+    images, numbers = [], []
+    for number, path in enumerate(below):
+        found, left_out = load_folder(path, size)
+        images.append(found)
+        numbers += [number] * len(found)
+        skipped += left_out
+    return np.concatenate(images), np.array(numbers), [p.name for p in below], skipped
+
+
 def _pictures_below(folder):
     """What may be pictures below a folder, in order; and [(path, reason)] of what is
     left out. Links are followed, and what several lead to is taken once.

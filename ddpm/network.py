@@ -216,6 +216,32 @@ def build(config):
     )
 
 
+ROWS, BIAS = "model.time_mlp.rows.weight", "model.time_mlp.3.bias"
+
+
+def renamed(diffusion, config, families):
+    """A copy of a diffusion whose network knows `families` in place of those it knew.
+
+    A name that it knew keeps its row; a new one begins with the row of no name. Without
+    any name, that row is added to the embedding of t for good. config: with which
+    `diffusion` was built.
+    """
+    state = diffusion.state_dict()
+    if diffusion.model.families:
+        *known, unnamed = state.pop(ROWS).T
+    else:
+        known, unnamed = [], torch.zeros_like(state[BIAS])
+    if families:
+        rows = dict(zip(diffusion.model.families, known, strict=True))
+        rows = [rows.get(name, unnamed) for name in families]
+        state[ROWS] = torch.stack([*rows, unnamed], dim=1)
+    else:
+        state[BIAS] = state[BIAS] + unnamed
+    copy = build(config | {"families": tuple(families), "guidance": "two passes"})
+    copy.load_state_dict(state)
+    return copy
+
+
 def trouble_with(name):
     """Why nothing can be computed on a device, in words; None if it answers."""
     try:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from ddpm.dataset import (
     COUNT,
     draw_all,
     draw_textiles,
     load_folder,
+    load_labelled,
     load_picture,
     stamp,
     textiles,
@@ -311,3 +313,33 @@ def test_a_locked_folder_is_named(tmp_path, monkeypatch):
     images, skipped = load_folder(tmp_path)
     assert len(images) == 1
     assert skipped == [(tmp_path / "locked", "Permission denied")]
+
+
+def test_labels_are_those_of_torchvisions_image_folder(tmp_path):
+    for number, name in enumerate(["curtains", "Bags", "a/deep", "a", "curtains"]):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        image = Image.new("RGB", (8, 8), (40 * number, 0, 0))
+        image.save(tmp_path / name / f"{number}.png")
+    images, numbers, names, skipped = load_labelled(tmp_path, 8)
+    theirs = ImageFolder(str(tmp_path))
+    assert names == theirs.classes and not skipped
+    assert numbers.tolist() == theirs.targets
+    colours = [np.asarray(image)[0, 0, 0] for image, _ in theirs]
+    assert images[:, 0, 0, 0].tolist() == colours
+
+
+def test_pictures_without_a_subfolder_have_no_name(tmp_path):
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "loose.png")
+    (tmp_path / ".hidden").mkdir()
+    with pytest.raises(UserError, match=r"no subfolders .* leave out --labels"):
+        load_labelled(tmp_path)
+    (tmp_path / "red").mkdir()
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "red" / "1.png")
+    images, _, names, skipped = load_labelled(tmp_path)
+    assert (len(images), names) == (1, ["red"])
+    assert skipped == [(tmp_path / "loose.png", "in no subfolder, which would name it")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"No readable picture in .*empty"):
+        load_labelled(tmp_path)
+    with pytest.raises(UserError, match=r"nowhere: .* Give another folder"):
+        load_labelled(tmp_path / "nowhere")
