@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from checks import steer_todos
 from ddpm import command_line, steering
-from ddpm.checkpoints import load_diffusion
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import (
     FRAME_RATE,
     STEPS,
@@ -124,6 +124,9 @@ def main(argv=None, guide=guide, put_back=put_back):
 
     # --- Load, once for all goals -------------------------------------------
     diffusion = load_diffusion(args.checkpoint, args.device, args.size)
+    if not (args.goal or diffusion.model.families):
+        print("Goal 1 is left out: this model was trained without names to ask for.")
+        goals.remove(1)
 
     # --- Steer --------------------------------------------------------------
     steer = {
@@ -144,7 +147,7 @@ def ask(diffusion, args, guide):
     if not families:
         raise UserError(
             "Goal 1 asks for families, and this model was trained without names. "
-            "Leave out --checkpoint to take the embedded one."
+            f"Ask the embedded one: --checkpoint {EMBEDDED_WEIGHTS}"
         )
     label = diffusion.model.one_hot(families)
     asked = [(args.seed, weight) for weight in GUIDANCE_WEIGHTS]

@@ -316,7 +316,8 @@ class OtherModel(UserError):
 def origin_of(checkpoint):
     """What the run of a milestone began with, and on what: a dict, as in `Run`."""
     origin = checkpoint.get("origin")
-    return origin if isinstance(origin, dict) else {}
+    whole = isinstance(origin, dict) and type(origin.get("step")) is int
+    return origin if whole else {}
 
 
 def averaged(checkpoint, preset, path, other_names=False):
@@ -345,7 +346,7 @@ def go_on(run, preset, path):
     checkpoint = read_checkpoint(path)
     weights = averaged(checkpoint, preset, path)
     mine = run.origin["pictures"]
-    if origin_of(checkpoint).get("pictures", mine) != mine:
+    if mine and origin_of(checkpoint).get("pictures", mine) != mine:
         raise OtherModel(
             f"{path} has learnt from other pictures. Give those, to go on with it; or "
             "begin anew with --fresh, which keeps it."

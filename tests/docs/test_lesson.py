@@ -22,6 +22,7 @@ import exercise2_explore
 import exercise3_train
 from checks.folder import BEYOND, GOALS
 from comparison import dcgan
+from ddpm import copying
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
@@ -99,6 +100,8 @@ NUMBERS = {
     "data_variance": lambda: f"{textile_moments()[0]:.2f}",
     "share_at_half": lambda: share(0.5),
     "loss_zero": loss_of_zero,
+    "copies": lambda: f"{copying.COPIES:g}",
+    "own_minutes": lambda: f"{exercise3_train.OWN.minutes:g}",
     "embedded_parameters": lambda: parameters(load_diffusion(EMBEDDED_WEIGHTS, "cpu")),
     "label_width": lambda: str(
         load_diffusion(EMBEDDED_WEIGHTS, "cpu").model.time_mlp.rows.out_features
