@@ -20,30 +20,21 @@ def pixels(images):
     return F.adaptive_avg_pool2d(images, 8).flatten(1)
 
 
-def edges(images):
-    """(N, 3, H, W) in [0, 1] -> (N, D): how strong fine, middle and coarse edges are in
-    8 x 8 places, and in which direction; so a motif that is a little moved, blurred or
-    of another colour is still the same.
+def contrasts(images):
+    """(N, 3, H, W) in [0, 1] -> (N, D): by how much each of 16 x 16 places differs from
+    the 5 x 5 around it. A band of middle frequencies: neither large areas of one colour
+    nor grain make pictures alike, only motifs at the same place do.
     """
-    grey, found = images.mean(dim=1, keepdim=True), []
-    for scale in (1, 2, 4):
-        x = F.pad(F.avg_pool2d(grey, scale), (1, 1, 1, 1), mode="replicate")
-        across = x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
-        down = x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
-        strength = (across**2 + down**2 + 1e-6).sqrt()
-        # By twice the angle, for an edge has a direction, but no front and back.
-        both = (across**2 - down**2) / strength, 2 * across * down / strength
-        x = F.adaptive_avg_pool2d(torch.cat([strength, *both], dim=1), 8)
-        found.append(x / (x[:, :1].mean(dim=(1, 2, 3), keepdim=True) + 0.005))
-    return torch.cat(found, dim=1).flatten(1)
+    x = F.adaptive_avg_pool2d(images, 16)
+    around = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    return (x - around).flatten(1)
 
 
-LOOKS = {"nearest\nin pixels": pixels, "nearest\nby edges": edges}
+LOOKS = {"nearest\nin pixels": pixels, "nearest\nby contrasts": contrasts}
 
 
 def aligned(seen):
-    """(N, D), each row with mean 0 and length 1: neither contrast nor blur makes
-    pictures more alike, which plain distances of pixels take for likeness."""
+    """(N, D), each row with mean 0 and length 1: paler pictures are not more alike."""
     return F.normalize(seen - seen.mean(dim=1, keepdim=True), dim=1)
 
 
@@ -60,7 +51,7 @@ class Album:
             for look in LOOKS.values()
         }
         unseen = shown(held_out, side, top=spare // 2, left=spare // 2) / 255
-        self.usual = self.nearest(unseen, edges)[0].median().clamp(min=1e-6)
+        self.usual = self.nearest(unseen, contrasts)[0].median().clamp(min=1e-6)
 
     def nearest(self, pictures, look):
         """(distance, index), (N,) each, of the page most alike to each picture."""
@@ -72,10 +63,11 @@ class Album:
         return shown(self.images[number], self.side, *self.ways[way]) / 255
 
     def distances(self, samples):
-        """Of each sample (N, 3, H, W) in [0, 1] to its nearest page, by edges; 1 is
+        """Of each sample (N, 3, H, W) in [0, 1] to its nearest page, by contrasts; 1
+        is
         that of pictures held out (median): (N,).
         """
-        return self.nearest(samples, edges)[0] / self.usual
+        return self.nearest(samples, contrasts)[0] / self.usual
 
     def number(self, samples):
         """The copying number: about 1 if samples are new, near 0 if they are copies."""

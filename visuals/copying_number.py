@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ddpm.copying import Album, edges
+from ddpm.copying import Album, contrasts
 from ddpm.dataset import HELD_OUT, textiles
 from visuals.style import MARGIN, SMALL, SOFT, save, sheet, tile
 
@@ -35,7 +35,7 @@ def draw():
         "noisy": (one + 0.08 * noise).clamp(0, 1),
     }
     samples = torch.cat([*shown.values()])
-    index = album.nearest(samples, edges)[1]
+    index = album.nearest(samples, contrasts)[1]
     figure, axes = sheet(3.9, "Above, samples and their numbers; below, the nearest")
     numbers = album.distances(samples).tolist()
     for k, (name, number) in enumerate(zip(shown, numbers, strict=True)):
