@@ -33,7 +33,7 @@ from ddpm.training import (
 
 # --- CONFIG -----------------------------------------------------------------
 
-IMAGE_SIZE = 64  # pixels a side, of both presets
+IMAGE_SIZE = 64  # pixels a side, of the first two presets
 
 # The network answers v (Salimans and Ho 2022), from which the noise follows.
 CONFIG = LESSON_CONFIG | {"image_size": IMAGE_SIZE, "objective": "pred_v"}
@@ -63,7 +63,7 @@ SMALL = Preset(  # patches of 4 x 4 pixels make it some 15 times cheaper
     decays=True,  # the learning rate falls to zero at the last step
     middle=True,  # the timesteps where most is to be learnt come more often
 )
-OWN = Preset(  # your pictures, in a quarter of an hour on two processor cores
+OWN = Preset(  # your pictures, in a quarter of an hour
     name="own",
     config=FROM_START,  # the network is that of --start
     batch_size=16,
