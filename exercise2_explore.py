@@ -57,6 +57,7 @@ def main(argv=None):
         GUIDANCE=GUIDANCE,
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
+    parser.add_argument("--narrow", action="store_true", help="grids for phones, too")
     args = parser.parse_args(argv)
     check_list(parser, TIMESTEP, TIMESTEPS_TO_SHOW=TIMESTEPS_TO_SHOW)
     check_list(parser, TIMESTEP, CAPTURE_TIMESTEPS=CAPTURE_TIMESTEPS)
@@ -101,7 +102,7 @@ def compare_steps(diffusion, args):
     differences = [0.5 + 4 * (image - best) for image in images]  # grey where equal
     labels = ["picture", f"4 x difference\nfrom {REFERENCE_STEPS}"]
     name = "exercise2_sampling_comparison.png"
-    draw_rows([images, differences], titles, labels, args.out / name)
+    draw_rows([images, differences], titles, labels, args.out / name, args.narrow)
     return [name]
 
 
@@ -124,7 +125,7 @@ def show_forward_process(_, args):
     ]
     row, labels = [(x_t + 1) / 2 for x_t in mixed], ["noisy\npicture"]
     name = "forward_diffusion_demo.png"
-    draw_rows([row], titles, labels, args.out / name)
+    draw_rows([row], titles, labels, args.out / name, args.narrow)
     return [name]
 
 
@@ -139,7 +140,8 @@ def compare_seeds(diffusion, args):
     titles = [f"seed {args.seed}\nonce", f"seed {args.seed}\nagain"]
     titles += [f"seed {seed}\n" for seed in seeds]
     name = "exercise2_seeds.png"
-    draw_rows([[once, again, *others]], titles, ["picture"], args.out / name)
+    row = [once, again, *others]
+    draw_rows([row], titles, ["picture"], args.out / name, args.narrow)
     return [name]
 
 
@@ -160,7 +162,7 @@ def show_reverse_process(diffusion, args):
     titles = [f"t = {t}" for t in times]
     name, film = "reverse_diffusion_demo.png", "exercise2_denoising.gif"
     labels = ["noisy\npicture", "predicted\npicture"]
-    draw_rows(rows, titles, labels, args.out / name)
+    draw_rows(rows, titles, labels, args.out / name, args.narrow)
 
     every = max(1, len(states) // 40)
     frames = [torch.cat(states[t], dim=2) for t in sorted(states)[::-every]]
@@ -184,8 +186,9 @@ def compare_samplers(diffusion, args):
         f"DDIM,\n{REFERENCE_STEPS} steps",
     ]
     name = "exercise2_samplers.png"
-    full = {"ddim": "DDIM", "ddpm": "DDPM", "dpmpp": "DPM-\nSolver++"}
-    draw_rows(rows, titles, [full[sampler] for sampler in samplers], args.out / name)
+    full = {"ddim": "DDIM", "ddpm": "DDPM", "dpmpp": "DPM-\nSolver++", "fast": "fast"}
+    labels = [full[sampler] for sampler in samplers]
+    draw_rows(rows, titles, labels, args.out / name, args.narrow)
     return [name]
 
 

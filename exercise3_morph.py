@@ -28,7 +28,7 @@ NUM_FRAMES = 20  # try 10, 60: more frames are smoother and take longer
 FPS = 8  # frames a second, 1 to 50
 OUTPUT_SIZE = 256  # pixels a side of the GIF; the model draws 64
 SAMPLING_STEPS = 25  # try 10, 50
-SAMPLER = "dpmpp"  # or "ddim"; "ddpm" adds fresh noise to each frame: try it once
+SAMPLER = "dpmpp"  # or "ddim"; "fast" with 4 steps; "ddpm" adds fresh noise: try it
 GUIDANCE = 2.0  # how firmly to ask for the family
 EVEN = True  # try False: frames evenly spaced in the noise, not in what one sees
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from checks import steer_todos
 from ddpm import command_line, steering
-from ddpm.checkpoints import load_diffusion
+from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import (
     FRAME_RATE,
     STEPS,
@@ -33,7 +33,7 @@ from ddpm.dataset import HELD_OUT, load_picture, textiles
 from ddpm.figures import draw_rows
 from ddpm.files import UserError
 from ddpm.pictures import save_gif, save_image, slerp, upscale
-from ddpm.sampling import denoise, draw_noise, guided, sample
+from ddpm.sampling import SAMPLERS, denoise, draw_noise, guided, sample
 from ddpm.steering import evenly_changing, labels_for
 
 # --- CONFIG -----------------------------------------------------------------
@@ -48,7 +48,7 @@ PICTURE = None  # goals 2 to 4: a file of yours in place of ours; flag --picture
 GUIDANCE_WEIGHTS = [1, 2, 4]  # goal 1: one row each, and one of another noise
 MASK = None  # goal 2: a picture, black where the cloth is torn; flag --mask
 HOLE = (18, 22, 46, 44)  # goal 2, without MASK: left, top, right, bottom, of 64
-RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is gone, to fit what is known
+RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is taken, to fit what is known
 START_TIMESTEPS = [400, 700, 850, 999]  # goal 3: how much noise covers your drawing
 DRAWN_AS = ["kuba", "wax_print", "kente"]  # goal 3: families, where FAMILY names none
 PATCH = 8  # goal 3: keep the colours of patches so large: try 4, 16; 0: keep none
@@ -88,6 +88,7 @@ def main(argv=None, guide=guide, put_back=put_back):
     parser = exercise_parser(
         __doc__,
         sizes="square",
+        samplers=SAMPLERS,
         SAMPLING_STEPS=SAMPLING_STEPS,
         SAMPLER=SAMPLER,
         RANDOM_SEED=RANDOM_SEED,
@@ -95,6 +96,7 @@ def main(argv=None, guide=guide, put_back=put_back):
         GUIDANCE=GUIDANCE,
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
+    parser.add_argument("--narrow", action="store_true", help="grids for phones, too")
     parser.add_argument("--picture", default=PICTURE, help="goals 2 to 4: your own")
     parser.add_argument("--mask", default=MASK, help="goal 2: black where it is torn")
     args = parser.parse_args(argv)
@@ -124,6 +126,9 @@ def main(argv=None, guide=guide, put_back=put_back):
 
     # --- Load, once for all goals -------------------------------------------
     diffusion = load_diffusion(args.checkpoint, args.device, args.size)
+    if not (args.goal or diffusion.model.families):
+        print("Goal 1 is left out: this model was trained without names to ask for.")
+        goals.remove(1)
 
     # --- Steer --------------------------------------------------------------
     steer = {
@@ -144,7 +149,7 @@ def ask(diffusion, args, guide):
     if not families:
         raise UserError(
             "Goal 1 asks for families, and this model was trained without names. "
-            "Leave out --checkpoint to take the embedded one."
+            f"Ask the embedded one: --checkpoint {EMBEDDED_WEIGHTS}"
         )
     label = diffusion.model.one_hot(families)
     asked = [(args.seed, weight) for weight in GUIDANCE_WEIGHTS]
@@ -158,12 +163,12 @@ def ask(diffusion, args, guide):
         rows.append(last(sample(predict, noise, diffusion.alphas_cumprod, *how)))
         labels.append(f"seed {seed}\nw = {weight:g}")
     titles = [family.replace("_", "\n") for family in families]
-    draw_rows(rows, titles, labels, args.out / "exercise4_ask.png")
+    draw_rows(rows, titles, labels, args.out / "exercise4_ask.png", args.narrow)
     return ["exercise4_ask.png"]
 
 
 def mend(diffusion, args, put_back):
-    """Goal 2: a torn cloth, mended with each step gone once, and several times."""
+    """Goal 2: a torn cloth, mended with each step taken once, and several times."""
     seeds = range(args.seed, args.seed + 3)  # of the noise, and of our cloth
     size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
     cloth = torch.cat([given(args.picture, seed, size) for seed in seeds]).to(alpha_bar)
@@ -179,7 +184,7 @@ def mend(diffusion, args, put_back):
     titles = ["the cloth", "torn", "mended", f"mended, each\nstep {RESAMPLINGS} times"]
     labels = [f"seed {seed}" for seed in seeds]
     rows = torch.stack(columns, dim=1)
-    draw_rows(rows, titles, labels, args.out / "exercise4_mend.png")
+    draw_rows(rows, titles, labels, args.out / "exercise4_mend.png", args.narrow)
     return ["exercise4_mend.png"]
 
 
@@ -191,7 +196,8 @@ def draw(diffusion, args):
     noise = draw_noise([args.seed], size).to(alpha_bar)
     families = [args.family]
     if args.family == steering.ANY and diffusion.model.families:
-        families = DRAWN_AS
+        known = diffusion.model.families  # your own folders', perhaps
+        families = DRAWN_AS if set(DRAWN_AS) & set(known) else known[:3]
     how = args.steps, args.sampler, [args.seed]
     rows = []
     for family in families:
@@ -208,7 +214,7 @@ def draw(diffusion, args):
         rows.append(torch.cat(row))
     titles = ["drawing", *(f"from t = {t}" for t in START_TIMESTEPS)]
     labels = [family.replace("_", "\n") for family in families]
-    draw_rows(rows, titles, labels, args.out / "exercise4_draw.png")
+    draw_rows(rows, titles, labels, args.out / "exercise4_draw.png", args.narrow)
     return ["exercise4_draw.png"]
 
 
@@ -229,7 +235,7 @@ def there_and_back(diffusion, args):
     columns.insert(1, (noise + 1) / 2)
     titles.insert(1, f"its noise,\n{steps} steps")
     rows = torch.stack(columns, dim=1)
-    draw_rows(rows, titles, ["A", "B"], args.out / "exercise4_return.png")
+    draw_rows(rows, titles, ["A", "B"], args.out / "exercise4_return.png", args.narrow)
 
     def frames(t):
         path, label = slerp(t, noise[:1], noise[1:]), named(diffusion, args, len(t))

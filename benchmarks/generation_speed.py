@@ -27,11 +27,11 @@ from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import run, script_parser
 from ddpm.files import ROOT, replacing
 from ddpm.network import LESSON_CONFIG
-from ddpm.sampling import denoise, draw_noise
+from ddpm.sampling import FAST, denoise, draw_noise
 from ddpm.steering import labels_for
 
 TURNS = 3
-FAST = ("--sampler", "dpmpp", "--steps", "20")
+DPMPP, FEW = (("dpmpp", 20), (FAST, 4))  # samplers, and their steps
 RESULTS = Path(__file__).with_suffix(".csv")
 
 
@@ -44,8 +44,9 @@ def seconds_of(*command):
     return time.perf_counter() - start
 
 
-def script(name, *flags):
+def script(name, sampler=None, steps=None):
     """Seconds of a script of the module that draws with the embedded weights."""
+    flags = ["--sampler", sampler, "--steps", str(steps)] if sampler else []
     with tempfile.TemporaryDirectory() as out:
         where = ["--checkpoint", str(EMBEDDED_WEIGHTS), "--out", out]
         return seconds_of(name, "--device", "cpu", *where, *flags)
@@ -64,12 +65,12 @@ def library_step(steps=2):
     return (time.perf_counter() - start) / steps
 
 
-def pictures_a_second(diffusion, count):
-    """With 20 steps of DPM-Solver++, all `count` pictures as one batch."""
+def pictures_a_second(diffusion, count, sampler, steps):
+    """All `count` pictures as one batch."""
     start = time.perf_counter()
     label = labels_for(diffusion.model, "any", range(count))
     noise = draw_noise(range(count))
-    denoise(diffusion, noise, 20, "dpmpp", batch_size=count, label=label)
+    denoise(diffusion, noise, steps, sampler, batch_size=count, label=label)
     return count / (time.perf_counter() - start)
 
 
@@ -97,9 +98,11 @@ def measure_turn(diffusion):
         "theirs": seconds_of("-c", "import denoising_diffusion_pytorch, imageio"),
         "ours": seconds_of("-c", "import generate_ddpm_morph"),
         "slow": script("exercise1_generate.py"),
-        "fast": script("exercise1_generate.py", *FAST),
-        "small": pictures_a_second(diffusion, 16),
-        "large": pictures_a_second(diffusion, 96),
+        "fast": script("exercise1_generate.py", *DPMPP),
+        "few": script("exercise1_generate.py", *FEW),
+        "small": pictures_a_second(diffusion, 16, *DPMPP),
+        "small few": pictures_a_second(diffusion, 16, *FEW),
+        "large": pictures_a_second(diffusion, 96, *DPMPP),
         "memory": peak_memory(),  # the first turn's is before the lesson's network
         "library": library_step(),
     }
@@ -113,6 +116,7 @@ def medians(turns):
         ratios = [turn[above] / b for turn, b in zip(turns, bases, strict=True)]
         return f"{statistics.median(ratios):.2f}"
 
+    after = statistics.median(turn["few"] - turn["ours"] for turn in turns)
     ratio = statistics.median(turn["library"] / turn["slow"] for turn in turns)
     cores = (
         f"{torch.get_num_threads()} threads, {processor()}, torch {torch.__version__}"
@@ -123,9 +127,12 @@ def medians(turns):
         ("importing our modules and those, s", median("ours")),
         ("Exercise 1, 250 steps of DDIM, s", median("slow")),
         ("Exercise 1, 20 steps of DPM-Solver++, s", median("fast")),
+        ("Exercise 1, 4 fast steps, s", median("few")),
+        ("of these after the imports, s", f"{after:.2f}"),
         ("the lesson's network in the library's sample(), s a step", median("library")),
         ("250 of these for one Exercise 1, ratio", f"{250 * ratio:.1f}"),
         ("pictures a second, batches of 16", median("small")),
+        ("the same by 4 fast steps", median("small few")),
         ("pictures a second, batches of 96", median("large")),
         ("96 against 16, ratio", median("large", "small")),
         ("peak memory up to there, GiB", f"{turns[0]['memory']:.2f}"),

@@ -31,11 +31,12 @@ from ddpm.dataset import draw_textiles
 from ddpm.files import ROOT
 from ddpm.network import build
 from ddpm.training import (
+    MANY,
+    Loss,
     begin,
     draw_batch,
     ema_update,
     load_images,
-    loss_of,
     precision,
     steps_of,
 )
@@ -43,7 +44,8 @@ from ddpm.training import (
 
 def set_up(preset, device, folder, compiled):
     accelerator = Accelerator(mixed_precision=precision(device), cpu=device == "cpu")
-    images = load_images(draw_textiles(), 64, lambda text: None).to(accelerator.device)
+    images, *_ = load_images(draw_textiles(), 64, lambda text: None)
+    images = images.to(accelerator.device)
     new = begin(preset, accelerator.device, folder)
     if compiled:
         new.diffusion.model.compile()
@@ -52,7 +54,7 @@ def set_up(preset, device, folder, compiled):
 
 def ours(preset, device, folder, compiled=True):
     new, accelerator, images = set_up(preset, device, folder, compiled)
-    steps = steps_of(new, accelerator, preset, images, 10**9, flips=False)
+    steps = steps_of(new, accelerator, replace(preset, steps=MANY), images)
     return lambda n: list(itertools.islice(steps, n))[-1].item()
 
 
@@ -89,6 +91,7 @@ def trainer_bf16(preset, device, folder):
 
 # As the CONFIG block has them.
 PRESETS = runpy.run_path(str(ROOT / "exercise3_train.py"))["PRESETS"]
+PRESETS = {name: PRESETS[name] for name in ("small", "lesson")}
 CONTESTANTS = {
     "Trainer": trainer,
     "Trainer, bf16": trainer_bf16,
@@ -101,13 +104,13 @@ PARTS = ["batch", "forward", "backward", "clip and Adam", "EMA"]
 def lap_times(preset, device, folder, steps):
     """Seconds of each of PARTS in each of `steps` steps, the device waited for."""
     new, accelerator, images = set_up(preset, device, folder, compiled=True)
-    model, optimizer = accelerator.prepare(new.diffusion, new.optimizer)
+    loss_of, optimizer = accelerator.prepare(Loss(new.diffusion), new.optimizer)
     laps = []
     for step in range(steps + 3):  # the first three compile and warm up
         marks = [moment(device)]
-        batch = draw_batch(images, step, preset.batch_size, 1000, False, preset.middle)
+        batch = draw_batch(images, step, preset.batch_size, 1000, middle=preset.middle)
         marks.append(moment(device))
-        loss = loss_of(model, new.diffusion.loss_weight, batch)
+        loss = loss_of(*batch)
         marks.append(moment(device))
         accelerator.backward(loss)
         marks.append(moment(device))

@@ -110,14 +110,22 @@ def check_items(reader, folder, scripts, home, found):
     }
 
 
+def is_work(path):
+    """Whether a file or folder is what the exercises are or write."""
+    return path.name.startswith(("exercise", "my_morph", "generated_samples"))
+
+
 def inside_of(folder):
-    """Where a student's work lies: archives put folders around it."""
+    """Where a student's work lies: archives put folders around it, and students a
+    report beside it.
+    """
     with contextlib.suppress(OSError):
         for _ in range(LEVELS):
             found = [path for path in folder.iterdir() if not is_litter(path.name)]
-            if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
+            folders = [path for path in found if path.is_dir() and path.name[0] != "."]
+            if len(folders) != 1 or folders[0].is_symlink() or any(map(is_work, found)):
                 break
-            folder = found[0]
+            folder = folders[0]
     return folder
 
 

@@ -100,7 +100,10 @@ def shut_in(command, home, readable):
     if not bubblewrap():
         return command
     bound = [word for path in readable for word in ("--ro-bind-try", path, path)]
-    return [*bubblewrap(), *bound, "--bind", home, home, "--chdir", home, *command]
+    bound += ["--bind", home, home, "--chdir", home]
+    for memory in ("/tmp", "/run", "/dev"):  # which no limit of a process holds for
+        bound += ["--remount-ro", memory]
+    return [*bubblewrap(), *bound, *command]
 
 
 class Process:
@@ -121,7 +124,8 @@ class Process:
         command += [json.dumps(search), self.kind, str(self.limit)]
         readable = [*search, sys.prefix, sys.base_prefix, self.folder]
         environment = {n: os.environ[n] for n in ENVIRONMENT if n in os.environ}
-        environment |= dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), self.home)
+        homes = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
+        environment |= dict.fromkeys(homes, self.home)
         with starting:
             if running is None:
                 raise KeyboardInterrupt

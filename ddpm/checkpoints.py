@@ -10,6 +10,7 @@ from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library
 
 from ddpm.files import ROOT, UserError, replacing
 from ddpm.network import ALLOWED, LESSON_CONFIG, build, config_problem, pick_device
+from ddpm.quantization import dequantize, finest, quantize, without_scales
 
 OWN_WEIGHTS = ROOT / "models" / "ddpm_african_fabrics.pt"  # downloaded or trained
 MILESTONES = ROOT / "training_results"
@@ -194,8 +195,8 @@ def _architecture(unet):
 
 def _schedule(alpha_bar):
     """(name of the library's schedule or None, alpha-bar (T,) in full precision)."""
-    if len(alpha_bar) > ALLOWED["timesteps"][1]:
-        return None, alpha_bar
+    if len(alpha_bar) > ALLOWED["timesteps"][1] or not _is_plain(alpha_bar):
+        return None, alpha_bar.double()
     rough = max(torch.finfo(alpha_bar.dtype).eps, 1e-4)
     alpha_bar = alpha_bar.double()
     for name, betas in SCHEDULES.items():
@@ -207,17 +208,14 @@ def _schedule(alpha_bar):
 
 def _objective(alpha_bar, weight):
     """Which objective the library was set to, told from its loss weights, or None."""
-    if weight.shape != alpha_bar.shape:
+    if weight.shape != alpha_bar.shape or not weight.any():
         return None
     snr = alpha_bar / (1 - alpha_bar)
-    for clipped in (snr, snr.clamp(max=5)):  # plain, and min-SNR with gamma 5
-        for objective, guess in (
-            ("pred_noise", clipped / snr),
-            ("pred_v", clipped / (snr + 1)),
-            ("pred_x0", clipped),
-        ):
-            if torch.allclose(weight.double(), guess, rtol=1e-2, atol=1e-6):
-                return objective
+    factors = {"pred_noise": snr, "pred_v": snr + 1, "pred_x0": torch.ones_like(snr)}
+    for objective, factor in factors.items():
+        clipped = weight.double() * factor  # the SNR; of min-SNR up to some gamma
+        if torch.allclose(clipped, snr.clamp(max=clipped.max()), rtol=1e-2, atol=1e-6):
+            return objective
     return None
 
 
@@ -266,18 +264,25 @@ def config_of(checkpoint):
 # --- Load -------------------------------------------------------------------
 
 
-def check_tensors(state, wanted, path, told=""):
+def _is_plain(tensor, in_8_bits=False):
+    """Whether it is a tensor of numbers that are there: floating-point ones of 16 bits
+    or more, or others that have scales."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        # which torch's own quantised ones are not
+        and (in_8_bits or (tensor.is_floating_point() and tensor.element_size() > 1))
+    )
+
+
+def check_tensors(state, wanted, path, told="", scales=()):
     """UserError, which names the first that is wrong, unless a state dict has the names
     and shapes of another, in plain floating-point numbers that the file holds. told:
-    what to add where shapes differ.
+    what to add where shapes differ. scales: of tensors that are in 8 bits.
     """
     for name, tensor in state.items():
-        if not (
-            isinstance(tensor, torch.Tensor)
-            and tensor.layout is torch.strided
-            and tensor.device.type == "cpu"
-            and tensor.is_floating_point()  # which quantised ones are not
-        ):
+        if not _is_plain(tensor, name in scales):
             raise UserError(
                 f"{path} is broken: {name} is no tensor of plain floating-point "
                 "numbers. Save it again as one, where it was made."
@@ -322,20 +327,32 @@ def from_checkpoint(checkpoint, path="the checkpoint", size=None):
         ) from None
 
 
+# In names of tensors: the library's version from which on they are called otherwise.
+# Before 1.0, its files do not tell theirs.
+RENAMED = {"denoise_fn.": "0.25", "p2_loss_weight": "1.5", ".norm.bias": "2"}
+
+
 def _told_by_version(checkpoint):
     """What else to say of a file that does not load: is it of an older library?"""
-    version = checkpoint.get("version")
-    if not re.fullmatch(r"[01]\.[\d.]+", str(version)):
-        return ""
+    version = str(checkpoint.get("version"))
+    which, wanted = f"version {version}", f"=={version}"
+    if not re.fullmatch(r"[01]\.[\d.]+", version):
+        parts = [checkpoint, *checkpoint.values()]
+        names = str([list(part) for part in parts if isinstance(part, dict)])
+        last = next((last for part, last in RENAMED.items() if part in names), None)
+        if last is None:
+            return ""
+        which, wanted = f"a version before {last}, by its names,", f"<{last}"
     return (
-        f" It was saved by version {version} of denoising-diffusion-pytorch: draw with "
-        f"that one (pip install denoising-diffusion-pytorch=={version}, in a virtual "
-        "environment of its own)."
+        f" It was saved by {which} of denoising-diffusion-pytorch: draw with that one "
+        f'(pip install "denoising-diffusion-pytorch{wanted}", in a virtual environment '
+        "of its own)."
     )
 
 
 def _fit(checkpoint, path, size):
     state, config = _weights(checkpoint), config_of(checkpoint)
+    state, scales = without_scales(state)
     first = next(t for name, t in state.items() if name.endswith("init_conv.weight"))
     channels = first.shape[1]
     if "objective" not in config:
@@ -356,7 +373,11 @@ def _fit(checkpoint, path, size):
         wanted = build(config)
     is_unet = "init_conv.weight" in state
     wanted = (wanted.model if is_unet else wanted).state_dict()
-    check_tensors(state, wanted, path, _told_by_version(checkpoint))
+    check_tensors(state, wanted, path, _told_by_version(checkpoint), scales)
+    for name, scale in scales.items():
+        if scale.dtype != torch.float32 or scale.shape != wanted[name].shape[:1]:
+            raise UserError(f"{path} is broken: {name} has not one scale a row.")
+    state = dequantize(state, scales)
     network = state if is_unet else _below("model.", state)
     if not all_finite(network.values()):
         raise UserError(
@@ -417,18 +438,20 @@ def load_diffusion(path=None, device="auto", size=None):
     return diffusion
 
 
-def save_weights(diffusion, config, step, path, half=False, looks=None):
-    """Write what sampling needs, and no more; half: network weights in 16 bits.
+def save_weights(diffusion, config, step, path, small=False, looks=None):
+    """Write what sampling needs, and no more; small: weights in 8 bits, some in 16.
 
     Raises UserError if a weight is NaN or, in so many bits, infinite.
     """
-    weights = {
-        f"ema_model.{k}": v.half() if half and k.startswith("model.") else v
-        for k, v in diffusion.state_dict().items()
-    }
-    network = _below("ema_model.model.", weights)
-    if not all_finite(network.values()):
+    unet = diffusion.model.state_dict()
+    if small:
+        unet = quantize(unet, finest(diffusion.model))
+    if not all_finite(unet.values()):
         raise UserError(f"{path} would hold NaN or infinity: it was not written.")
+    state = diffusion.state_dict()
+    schedule = {k: v for k, v in state.items() if not k.startswith("model.")}
+    weights = schedule | {f"model.{name}": tensor for name, tensor in unet.items()}
+    weights = {f"ema_model.{name}": tensor for name, tensor in weights.items()}
     with replacing(path) as temporary:
         # looks: contrast and grain of the data; `python -m checks` judges by them.
         found = {"step": step, "ema": weights, "config": config, "looks": looks}

@@ -7,7 +7,7 @@ import argparse
 from ddpm.running import run  # noqa: F401  (scripts in folders take it from here)
 
 from ddpm.files import UserError, writable
-from ddpm.sampling import SAMPLERS
+from ddpm.sampling import FAST, SAMPLERS
 from ddpm.values import list_not_allowed, not_allowed
 
 # From and to, of values that several scripts take.
@@ -109,11 +109,12 @@ FLAG_OF = {
 }
 
 
-def exercise_parser(doc, out=".", sizes=None, **config):
+def exercise_parser(doc, out=".", sizes=None, samplers=(*SAMPLERS, FAST), **config):
     """A parser with the flags that all exercises share.
 
     out: the folder to write to; None if the script writes nothing. sizes: shapes that
-    `--size` may ask for, `any` or `square`; None: there is no such flag. config:
+    `--size` may ask for, `any` or `square`; None: there is no such flag. samplers:
+    which `--sampler` may name. config:
     defaults of `--steps`, `--sampler`, `--seed`, `--family` and `--guidance`, as far as
     the script has them, each by its name in the CONFIG block (or the flag's, if there
     is none), checked like typed ones. Which families there are is known once a model
@@ -121,7 +122,7 @@ def exercise_parser(doc, out=".", sizes=None, **config):
     """
     flags = {
         "steps": (STEPS, whole(*STEPS), "denoising steps, {} to {}".format(*STEPS)),
-        "sampler": ([*SAMPLERS], one_of(SAMPLERS), "one of " + ", ".join(SAMPLERS)),
+        "sampler": ([*samplers], one_of(samplers), "one of " + ", ".join(samplers)),
         "seed": (SEED, whole(*SEED), "names the noise, and so the picture"),
         "family": (str, str, "a family's name, any or none"),
         "guidance": (

@@ -9,7 +9,10 @@ import json
 import mimetypes
 import multiprocessing
 import os
+import re
 import stat
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +61,10 @@ def draw_textiles(count=COUNT, data=DATA):
             )
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"Cannot draw {folder}: {reason}. Make room.") from None
+        raise UserError(
+            f"Cannot draw {folder}: {reason}. Make room, or copy the clone to where "
+            "you may write."
+        ) from None
     return folder
 
 
@@ -139,6 +145,36 @@ def load_folder(folder, size=64):
     return np.stack(images), skipped
 
 
+def load_labelled(folder, size=64):
+    """Pictures whose subfolder of `folder` tells their name, as torchvision's
+    ImageFolder has it: (images (N, size, size, 3) uint8, numbers (N,), names, skipped).
+
+    names: of the subfolders, in order; numbers: which of them is each picture's. A
+    subfolder is read by `load_folder`, with all below it, and `skipped` is as there.
+    Raises UserError where there is no subfolder, or one without a picture.
+    """
+    folder = Path(folder)
+    try:
+        inside = [p for p in sorted(folder.iterdir()) if p.name[0] != "."]
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}. Give another folder.") from None
+    below = [p for p in inside if p.is_dir() and not is_litter(p.name)]
+    if not below:
+        raise UserError(
+            f"{folder} has no subfolders to take names from. Put the pictures of each "
+            "kind into one of its name, or leave out --labels."
+        )
+    loose = [p for p in inside if p.is_file() and not is_litter(p.name)]
+    skipped = [(p, "in no subfolder, which would name it") for p in loose]
+    images, numbers = [], []
+    for number, path in enumerate(below):
+        found, left_out = load_folder(path, size)
+        images.append(found)
+        numbers += [number] * len(found)
+        skipped += left_out
+    return np.concatenate(images), np.array(numbers), [p.name for p in below], skipped
+
+
 def _pictures_below(folder):
     """What may be pictures below a folder, in order; and [(path, reason)] of what is
     left out. Links are followed, and what several lead to is taken once.
@@ -187,20 +223,65 @@ def load_picture(path, size=64):
 def _why(error):
     if isinstance(error, UnidentifiedImageError):
         return "of no kind that Pillow can read"
-    return str(error) or type(error).__name__
+    if isinstance(
+        error, (Image.DecompressionBombWarning, Image.DecompressionBombError)
+    ):
+        millions = Image.MAX_IMAGE_PIXELS // 10**6
+        return f"of more than {millions} million pixels: make it smaller"
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+def _in_8_bits(numbers):
+    """(H, W) or (H, W, C) in uint8: white is the largest number of so many bits."""
+    bits = next(n for n in (8, 10, 12, 14, 16, 31) if numbers.max() < 2**n)
+    return np.uint8(np.clip(numbers / (2**bits - 1), 0, 1) * 255)
+
+
+OTHER_ORDER = {"B": "L", "L": "B", "N": "LB"[sys.byteorder == "little"]}  # of bytes
+
+
+def _of_16_bits(image, path):
+    """A picture with 16 bits a colour, of which Pillow keeps the upper 8: from both.
+
+    It gives the lower ones if told that a file has its bytes in the other order.
+    """
+    with Image.open(path) as again:
+        for i, tile in enumerate(again.tile):
+            form, *others = [tile[3]] if isinstance(tile[3], str) else tile[3]
+            form = form[:-1] + OTHER_ORDER[form[-1]]
+            args = (form, *others) if others else form
+            make = getattr(tile, "_make", tuple)  # Pillow 10 has plain tuples
+            again.tile[i] = make((*tile[:3], args))
+        numbers = 256 * np.asarray(image, np.int32) + np.asarray(again)  # (H, W, C)
+    parts = [numbers[..., :3], numbers[..., 3:]]  # alpha has its own white
+    pixels = np.concatenate([_in_8_bits(part) for part in parts if part.size], -1)
+    whole = Image.fromarray(pixels)
+    whole.info = image.info
+    return whole
 
 
 def _read(path, size):
     if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would keep us waiting
         raise ValueError("no regular file")
-    with Image.open(path) as image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        opened = Image.open(path)  # reads the header alone
+    with opened as image:
+        forms = str([tile[3] for tile in image.tile])
+        deep = image.mode[0] != "I" and ";16" in forms
+        if re.search(r"RGBA?;16[BLN]", forms):
+            image, deep = _of_16_bits(image, path), False
+        if deep and max(high for _, high in image.getextrema()[:3]) < 64:
+            raise ValueError(
+                "of 16 bits a colour, the upper ones unused: save it with 8"
+            )
         image = ImageOps.exif_transpose(image)
-        if image.mode[0] in "IF":  # over 8 bits a pixel: Pillow would clip at 255
-            grey = np.nan_to_num(np.asarray(image, float), posinf=0, neginf=0)
-            top = max(grey.max(), 1e-9)
-            if image.mode[0] == "I":  # white is the largest number of so many bits
-                top = next(2**n - 1 for n in (8, 10, 12, 14, 16, 32) if top < 2**n)
-            image = Image.fromarray(np.uint8(np.clip(grey / top, 0, 1) * 255))
+        if image.mode[0] == "I":  # over 8 bits a pixel: Pillow would clip at 255
+            image = Image.fromarray(_in_8_bits(np.asarray(image)))
+        if image.mode[0] == "F":
+            grey = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+            grey = np.clip(grey / max(grey.max(), 1e-9), 0, 1)
+            image = Image.fromarray(np.uint8(grey * 255))
         if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa"):
             image = image.convert("RGBA")
             paper = Image.new("RGBA", image.size, "white")

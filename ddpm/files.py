@@ -1,6 +1,7 @@
 """Files: where they lie, how one is written whole, what the user is told."""
 
 import os
+import re
 import shutil
 import time
 import uuid
@@ -40,7 +41,7 @@ def replacing(path):
     never half of one. The temporary file has the name it will have, for torch.save
     writes that into it.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # what a link leads to, not the link
     try:
         with scratch(path.parent) as folder:
             temporary = folder / path.name
@@ -51,6 +52,8 @@ def replacing(path):
             sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save raises the latter
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        if re.search(r"inline_container|requested and \d+ written", reason):
+            reason = "Not all of it fits"  # in torch's and NumPy's own words
         raise UserError(
             f"Cannot write {path}: {reason}. Make room or give another folder."
         ) from None

@@ -24,11 +24,15 @@ LESSON_CONFIG = {
     "repeat": 0,
     "families": (),
     "guidance": "two passes",
+    "few_steps": (),
     "image_size": 64,
     "timesteps": 1000,
     "objective": "pred_noise",
     "beta_schedule": "linear",
 }
+
+# What further training makes a network forget: guidance in one pass, and few steps.
+UNTAUGHT = {"guidance": "two passes", "few_steps": ()}
 
 ALLOWED = {  # values of a config, as for `not_allowed`
     "dim": (4, 1024, 2),
@@ -74,6 +78,9 @@ def config_problem(config, allowed=ALLOWED):
     for side in size if isinstance(size, tuple) and len(size) == 2 else (size,):
         if reason := not_allowed(side, (fold, 1024, fold)):
             return "image_size", f": {side!r} is {reason}"
+    few = config["few_steps"]
+    if few and (reason := list_not_allowed(few, (1, config["timesteps"]))):
+        return "few_steps", reason
     return None
 
 
@@ -104,12 +111,12 @@ class PlacedConv2d(TorusConv2d):
 
 
 class TimeAndLabel(nn.Sequential):
-    """The library's embedding of t, and a row for each family added to it."""
+    """The library's embedding of t, and rows added to it: one for each family, one for
+    none, and one for each number of steps that the network was taught to walk in."""
 
-    def __init__(self, time_mlp, families):
+    def __init__(self, time_mlp, rows):
         super().__init__(*time_mlp)
-        width = time_mlp[-1].out_features
-        self.rows = nn.Linear(len(families) + 1, width, bias=False)
+        self.rows = nn.Linear(rows, time_mlp[-1].out_features, bias=False)
         nn.init.zeros_(self.rows.weight)
 
     def forward(self, time_and_label):
@@ -117,6 +124,7 @@ class TimeAndLabel(nn.Sequential):
         *layers, rows = self
         for layer in layers:
             time = layer(time)
+        label = F.pad(label, (0, rows.in_features - label.shape[1]))
         return time + rows(label)  # (B, 4 dim)
 
 
@@ -135,6 +143,7 @@ class FabricUnet(Unet):
         for no name, is added to the embedding of t (Ho and Salimans 2022, section 3).
     guidance: `one pass` if it was taught to answer a label times w as guidance by w
         would (models/distill_guidance.py), else `two passes`.
+    few_steps: in how many steps it was taught to walk (models/distill_steps.py).
     """
 
     def __init__(
@@ -147,11 +156,13 @@ class FabricUnet(Unet):
         repeat=0,
         families=(),
         guidance="two passes",
+        few_steps=(),
     ):
         super().__init__(
             dim, dim_mults=dim_mults, full_attn=full_attn, channels=3 * patch**2
         )
         self.patch, self.families, self.guidance = patch, tuple(families), guidance
+        self.few_steps = tuple(few_steps)
         self.channels = self.out_dim = 3
         if padding == "circular":
             for layer in self.modules():
@@ -162,13 +173,15 @@ class FabricUnet(Unet):
             side = repeat // patch
             self.init_conv.place = nn.Parameter(torch.zeros(1, dim, side, side))
         if families:
-            self.time_mlp = TimeAndLabel(self.time_mlp, families)
+            rows = len(families) + 1 + len(few_steps)
+            self.time_mlp = TimeAndLabel(self.time_mlp, rows)
 
     def forward(self, x, time, label=None):
         """x (B, 3, H, W) in [-1, 1] with noise, time (B,) -> (B, 3, H, W).
 
-        label: (B, families + 1), how much of each family, as from `one_hot`; None
-        asks for none. The library's diffusion hands its third argument on as it is.
+        label: (B, families + 1), how much of each family, as from `one_hot`, and what
+        `in_steps` adds to it; None asks for none. The library's diffusion hands its
+        third argument on as it is.
         """
         if self.families:
             if label is None:
@@ -190,6 +203,23 @@ class FabricUnet(Unet):
         index = torch.tensor([rows[name] for name in names])
         return F.one_hot(index, len(rows)).float().to(self.init_conv.weight.device)
 
+    def in_steps(self, label, steps):
+        """label, and beside it that the walk goes in `steps` steps, (B, rows).
+
+        Raises UserError where the network was not taught to walk in so few.
+        """
+        if steps not in self.few_steps:
+            known = ", ".join(map(str, sorted(self.few_steps)))
+            raise UserError(
+                f"With --sampler fast, this model walks in {known} steps: give --steps "
+                f"one of these, not {steps}."
+                if known
+                else "This model was not taught to walk in few steps. Take --sampler "
+                "dpmpp and some 20 steps."
+            )
+        row = torch.tensor([float(steps == few) for few in self.few_steps])
+        return torch.cat([label, row.to(label).expand(len(label), -1)], dim=1)
+
 
 def build(config):
     """A `GaussianDiffusion` around a `FabricUnet`; config as in `LESSON_CONFIG`.
@@ -206,6 +236,7 @@ def build(config):
         repeat=config["repeat"],
         families=config["families"],
         guidance=config["guidance"],
+        few_steps=config["few_steps"],
     )
     return GaussianDiffusion(
         unet.to(memory_format=torch.channels_last),  # 1.4 to 2 times faster on a CPU
@@ -214,6 +245,33 @@ def build(config):
         objective=config["objective"],
         beta_schedule=config["beta_schedule"],
     )
+
+
+ROWS, BIAS = "model.time_mlp.rows.weight", "model.time_mlp.3.bias"
+
+
+def renamed(diffusion, config, families):
+    """A copy of a diffusion whose network knows `families` in place of those it knew.
+
+    A name that it knew keeps its row; a new one begins with the row of no name. Without
+    any name, that row is added to the embedding of t for good. config: with which
+    `diffusion` was built.
+    """
+    state = diffusion.state_dict()
+    if diffusion.model.families:
+        rows = state.pop(ROWS).T[: len(diffusion.model.families) + 1]
+        *known, unnamed = rows
+    else:
+        known, unnamed = [], torch.zeros_like(state[BIAS])
+    if families:
+        rows = dict(zip(diffusion.model.families, known, strict=True))
+        rows = [rows.get(name, unnamed) for name in families]
+        state[ROWS] = torch.stack([*rows, unnamed], dim=1)
+    else:
+        state[BIAS] = state[BIAS] + unnamed
+    copy = build(config | UNTAUGHT | {"families": tuple(families)})
+    copy.load_state_dict(state)
+    return copy
 
 
 def trouble_with(name):

@@ -3,8 +3,12 @@
 Scripts import it first: while torch is imported, Ctrl-C ends with a sentence already.
 """
 
+import errno
 import os
 import sys
+
+# Nobody reads any more: a closed pipe (on Windows, EINVAL), a terminal that is gone.
+UNHEARD = (errno.EPIPE, errno.EINVAL, errno.EIO)
 
 
 class Unbroken:
@@ -20,16 +24,21 @@ class Unbroken:
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text):
-        try:
-            self.stream.write(text)
-        except BrokenPipeError:
-            self.unhear()
+        self.attempt(self.stream.write, text)
 
     def flush(self):
+        self.attempt(self.stream.flush)
+
+    def attempt(self, call, *args):
+        """Call what may find nobody listening; OSError if a full disk listens."""
         try:
-            self.stream.flush()
-        except BrokenPipeError:
+            call(*args)
+        except OSError as error:
             self.unhear()
+            if error.errno not in UNHEARD:
+                raise OSError(
+                    error.errno, error.strerror, "What it prints to"
+                ) from None
 
     def unhear(self):
         """Lead what is still to be said nowhere."""
@@ -45,7 +54,10 @@ def run(main):
     """
     sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()  # not when Python ends: then nothing catches it
     except KeyboardInterrupt:
         raise SystemExit("\nStopped. No file was left half-written.") from None
     except OSError as error:

@@ -42,13 +42,16 @@ def noise_in(x_t, x_0, alpha_bar):
     return (x_t - alpha_bar**0.5 * x_0) / (1 - alpha_bar) ** 0.5
 
 
-def predictor(diffusion, label=None, clip=True):
+def predictor(diffusion, label=None, clip=True, few=0):
     """predict(x_t, t) -> (x_0, eps), like x_t (B, 3, H, W), in [-1, 1]; t: a number.
 
     label: what to draw, (B, families + 1), as from `FabricUnet.one_hot`. x_0 is
-    clipped, and eps derived from it. What samplers take is any such function:
+    clipped, and eps derived from it. few: in how many steps the walk goes, for a
+    network that was taught to walk in so few. What samplers take is any such function:
     one that changes the answers of another steers what is drawn.
     """
+    if few:
+        label = diffusion.model.in_steps(label, few)
     device = diffusion.betas.device
     fast = device.type == "cuda" and computes_bf16(device)
 
@@ -70,7 +73,7 @@ def extrapolate(without, with_label, weight):
     return without + weight * (with_label - without)
 
 
-def guided(diffusion, label=None, weight=1.0, guide=None):
+def guided(diffusion, label=None, weight=1.0, guide=None, few=0):
     """predict(x_t, t) -> (x_0, eps), as from `predictor`, that asks more firmly.
 
     Classifier-free guidance (Ho and Salimans 2022, eq. 6): the network answers with the
@@ -79,18 +82,18 @@ def guided(diffusion, label=None, weight=1.0, guide=None):
     on eps, so it is weighed as eps is there. A network that was taught to (Meng et al.
     2023) does it in one pass, for weights within ONE_PASS: it sees the label so many
     times as large. guide: a function to call in place of `extrapolate`, in two passes
-    whatever the weight and the network.
+    whatever the weight and the network. few: as for `predictor`.
     """
     if label is None or (weight == 1 and guide is None):
-        return predictor(diffusion, label)
+        return predictor(diffusion, label, few=few)
     low, high = ONE_PASS
     taught = diffusion.model.guidance == "one pass" and low <= weight <= high
     if taught and guide is None:
         strength = torch.where(label[:, -1:] == 1, 1.0, weight)  # no name has none
-        return predictor(diffusion, strength * label)
+        return predictor(diffusion, strength * label, few=few)
     guide = guide or extrapolate
     unasked = diffusion.model.one_hot([None] * len(label))
-    both = predictor(diffusion, torch.cat([label, unasked]), clip=False)
+    both = predictor(diffusion, torch.cat([label, unasked]), clip=False, few=few)
 
     def predict(x_t, t):
         x_0, _ = both(torch.cat([x_t, x_t]), t)
@@ -139,6 +142,7 @@ def dpmpp_step(*, x, x_0, a, a_next, before, **_):
 
 
 SAMPLERS = {"ddim": ddim_step, "ddpm": ddpm_step, "dpmpp": dpmpp_step}
+FAST = "fast"  # DDIM's steps, of a network that was taught to look so far ahead
 
 # --- The walk ---------------------------------------------------------------
 
@@ -148,7 +152,7 @@ def timestep_pairs(timesteps, steps, resamplings=1):
 
     t is spaced evenly, as the library does. So half of the steps go to its upper half,
     where layout and colours are decided, and none to the last, invisible grain.
-    resamplings: how often each step but the last is gone; in between, the walk climbs
+    resamplings: how often each step but the last is taken; in between, the walk climbs
     back, to t_next > t (U in Lugmayr et al. 2022, Algorithm 1).
     """
     if not 1 <= steps <= timesteps:
@@ -210,13 +214,14 @@ def denoise(
     """Turn noise (B, 3, H, W) into pictures (B, 3, H, W) in [0, 1], on the CPU.
 
     sampler: `ddim`, deterministic; `ddpm`, with fresh noise at each step; `dpmpp`, for
-        10 to 25 steps.
+        10 to 25 steps; `fast`, for so few as the network was taught to walk in.
     seeds: as for `sample`, so that a seed names a picture whatever its batch.
     batch_size: pictures denoised together; more are split, to fit memory.
     label: what to draw, a row a picture, as from `FabricUnet.one_hot`. guidance: how
         firmly to ask for it, as the weight of `guided`.
     """
     seeds = range(len(noise)) if seeds is None else seeds
+    few = steps if sampler == FAST else 0
     batches = [
         slice(first, first + batch_size) for first in range(0, len(noise), batch_size)
     ]
@@ -225,11 +230,11 @@ def denoise(
         for part in batches:
             asked = None if label is None else label[part]
             walk = sample(
-                guided(diffusion, asked, guidance),
+                guided(diffusion, asked, guidance, few=few),
                 noise[part],
                 diffusion.alphas_cumprod,
                 steps,
-                sampler,
+                "ddim" if few else sampler,
                 seeds[part],
             )
             for t, x, _ in walk:

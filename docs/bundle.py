@@ -50,7 +50,9 @@ def tracked():
     """The files that git knows of, as paths from the root of the clone."""
     command = ["git", "-C", str(ROOT), "ls-files", "-z"]
     try:
-        listed = subprocess.run(command, check=True, capture_output=True, text=True)
+        listed = subprocess.run(
+            command, check=True, capture_output=True, encoding="utf-8"
+        )
     except (OSError, subprocess.CalledProcessError):
         sys.exit(f"{ROOT} is no clone, or git is not installed: pack from a clone.")
     names = filter(None, listed.stdout.split("\0"))

@@ -82,15 +82,27 @@ def copy_downloads(app, error):
 
 
 def prepare_images(app, doctree, docname):
-    """All are fetched when they come into sight; large ones may slide on a phone, those
-    of many columns as wide as they need to be read."""
+    """All are fetched when they come into sight. On a phone NAME.narrow.png takes the
+    place of NAME.png; other large ones may slide, those of many columns as wide as they
+    need to be read."""
     if not Path(app.srcdir, docname).is_relative_to(ROOT):
         return  # a page of the course around ours
     for image in list(doctree.findall(nodes.image)):
         image["loading"] = "lazy"
+        path = Path(app.srcdir, image["uri"])
+        narrow = path.with_suffix(f".narrow{path.suffix}")
         width = image.get("width", "700").removesuffix("px")
-        if width.isdigit() and int(width) > 600:
-            with Image.open(Path(app.srcdir, image["uri"])) as picture:
+        if narrow.exists():
+            small = image.copy()
+            small["uri"] = narrow.relative_to(app.srcdir).as_posix()
+            small["candidates"] = {"*": small["uri"]}
+            app.env.images.add_file(docname, small["uri"])
+            both = {"on-screens": image.copy(), "on-phones": small}
+            image.replace_self(
+                [nodes.container("", x, classes=[name]) for name, x in both.items()]
+            )
+        elif width.isdigit() and int(width) > 600:
+            with Image.open(path) as picture:
                 classes = ["wide", "columns"] if picture.width > 1500 else ["wide"]
             image.replace_self(nodes.container("", image.copy(), classes=classes))
 

@@ -23,6 +23,7 @@ To run, with what it takes to draw and to read flags:
     pages.plots         how points, curves and pictures are drawn
     pages.run_pictures  the pictures that a run writes
     train_toy2d         parts 1, 3: python -m from_scratch.train_toy2d
+    distill_toy2d       part 3: python -m from_scratch.distill_toy2d
     train_images        parts 2, 3: python -m from_scratch.train_images
     blanks              what the notebooks leave blank for students: is it right?
 

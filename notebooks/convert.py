@@ -53,7 +53,7 @@ MARKING = """\
 from checks.notebook import points
 
 points("{name}")"""
-HOURS = "# This takes hours. Remove the # in the next line to begin.\n# "
+HOURS = "# This takes long. Remove the # in the next line to begin.\n# "
 
 
 def blocks(script):

@@ -29,9 +29,9 @@ def go(tiny_file, tmp_path, monkeypatch):
     shown = {}
     draw = exercise2_explore.draw_rows
 
-    def recording(rows, titles, labels, path):
+    def recording(rows, titles, labels, path, narrow):
         shown[path.name] = rows, titles, labels
-        draw(rows, titles, labels, path)
+        draw(rows, titles, labels, path, narrow)
 
     monkeypatch.setattr(exercise2_explore, "draw_rows", recording)
 

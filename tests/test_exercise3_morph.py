@@ -15,12 +15,12 @@ from ddpm.files import ROOT, UserError
 from ddpm.pictures import lerp, slerp, upscale
 from ddpm.sampling import denoise, draw_noise
 
-SOURCE = (ROOT / "exercise3_morph.py").read_text()
+SOURCE = (ROOT / "exercise3_morph.py").read_text("utf-8")
 LINES = {
     number: SOURCE[: SOURCE.index(f"def {name}(")].count("\n") + 1
     for number, name in ((1, "blend_values"), (2, "blend"))
 }
-README = (ROOT / "README.rst").read_text()
+README = (ROOT / "README.rst").read_text("utf-8")
 
 
 def solution(marker):
@@ -95,7 +95,10 @@ def test_open_and_wrong_todos_get_a_hint_before_anything_is_loaded(
     tmp_path, monkeypatch, values, blended, sentence
 ):
     scope = {"__name__": "student", "__file__": str(filled(tmp_path, values, blended))}
-    exec(compile(Path(scope["__file__"]).read_text(), scope["__file__"], "exec"), scope)
+    exec(
+        compile(Path(scope["__file__"]).read_text("utf-8"), scope["__file__"], "exec"),
+        scope,
+    )
     scope["load_diffusion"] = None
     with pytest.raises(UserError, match=sentence) as caught:
         scope["main"]([])
@@ -105,7 +108,7 @@ def test_open_and_wrong_todos_get_a_hint_before_anything_is_loaded(
 @pytest.mark.parametrize("line", ["", "    value = 0\n"])
 @pytest.mark.parametrize("name", ["values", "blended"])
 def test_a_line_that_is_gone_or_misspelt_is_named(tmp_path, name, line):
-    text = filled(tmp_path, **RIGHT).read_text()
+    text = filled(tmp_path, **RIGHT).read_text("utf-8")
     scope = {"__name__": "student"}
     exec(re.sub(rf"    {name} = .*\n", line, text), scope)
     with pytest.raises(UserError, match=f"a line should begin with `{name} =`"):
@@ -142,7 +145,7 @@ def test_the_readmes_solutions_make_a_morph(
         header,
     )
     scope = {"__name__": "student", "__file__": str(path)}
-    exec(compile(path.read_text(), str(path), "exec"), scope)
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), scope)
     scope["main"](f"--checkpoint {tiny_file} --device cpu --steps 3".split())
     own, other = (
         upscale(

@@ -10,6 +10,7 @@ from PIL import Image
 
 import exercise3_train
 from ddpm import training
+from ddpm.checkpoints import EMBEDDED_WEIGHTS
 from ddpm.files import UserError
 from ddpm.network import LESSON_CONFIG
 from exercise3_train import main
@@ -40,7 +41,7 @@ def test_without_a_task_it_says_which_there_are(capsys):
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 2
-    assert "--verify or --train" in capsys.readouterr().err
+    assert "--verify, --train or --back" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("steps", ["0", "-5", "many"])
@@ -59,7 +60,53 @@ def test_flags_and_preset_reach_training(name, monkeypatch):
     ((preset, out, data, *more),) = calls
     assert preset is exercise3_train.PRESETS[name]
     assert (out, data) == (Path("o"), Path("d"))
-    assert more == [50, 9, "cpu", Path("a.pt"), True]
+    assert more == [50, 9, "cpu", Path("a.pt"), True, False, ("mirror",)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "preset", "start"),
+    [
+        ("--start embedded", "own", EMBEDDED_WEIGHTS),
+        ("--start a.pt", "own", Path("a.pt")),
+        ("--preset own", "own", EMBEDDED_WEIGHTS),
+        ("--preset small --start embedded", "small", EMBEDDED_WEIGHTS),
+        ("--preset small", "small", None),
+        ("", "lesson", None),
+    ],
+)
+def test_what_begins_with_weights_is_the_quarter_of_an_hour(
+    flags, preset, start, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(exercise3_train, "train", lambda *args: calls.append(args))
+    more = "--labels --augment turn crop"
+    main(["--train", "--data", "d", *flags.split(), *more.split()])
+    ((taken, *_, begun, fresh, labels, augment),) = calls
+    assert (taken.name, begun, fresh) == (preset, start, False)
+    assert labels and augment == ("turn", "crop")
+
+
+def test_labels_want_a_folder(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--train", "--labels"])
+    assert caught.value.code == 2 and "--data" in capsys.readouterr().err
+
+
+def test_the_way_back_moves_a_model_and_its_run_aside(tmp_path, capsys):
+    main(["--back", "--out", str(tmp_path)])
+    assert "no model of your own" in capsys.readouterr().out
+    for name in ("models/ddpm_african_fabrics.pt", "training_results/model-3.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    main(["--back", "--out", str(tmp_path)])
+    old = tmp_path / "training_results" / "old-1"
+    assert str(old) in capsys.readouterr().out
+    assert not (tmp_path / "models" / "ddpm_african_fabrics.pt").exists()
+    kept = {path.name: path.read_text() for path in old.iterdir()}
+    assert kept == {
+        "ddpm_african_fabrics.pt": "models/ddpm_african_fabrics.pt",
+        "model-3.pt": "training_results/model-3.pt",
+    }
 
 
 def test_messages_name_the_knob_of_the_preset_in_use():
@@ -80,6 +127,8 @@ IN_PRESET = {
     "num_samples": (0, True, -3, 1.5, "16"),
     "learning_rate": (-1, "fast", math.nan, math.inf, True),
     "ema_decay": (2, "slow", math.nan, -1),
+    "minutes": (0, -15, math.nan, "15"),
+    "held_out": (-0.1, 0.9, "a tenth"),
     "warm_up": (0, -3, "long", 2.5),
     "decays": ("yes",),
     "middle": (None,),

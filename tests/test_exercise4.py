@@ -1,6 +1,7 @@
 import re
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,9 +159,9 @@ def go(model, monkeypatch):
         monkeypatch.setattr(exercise4_steer, name, value)
     shown, draw = {}, exercise4_steer.draw_rows
 
-    def recording(rows, titles, labels, path):
+    def recording(rows, titles, labels, path, narrow):
         shown[path.name] = rows, titles, labels
-        draw(rows, titles, labels, path)
+        draw(rows, titles, labels, path, narrow)
 
     monkeypatch.setattr(exercise4_steer, "draw_rows", recording)
 
@@ -202,9 +203,19 @@ def test_goal_1_asks_by_the_line_that_is_handed_in(go, model):
 def test_goal_1_needs_families(go, tiny, monkeypatch):
     monkeypatch.setattr(exercise4_steer, "load_diffusion", lambda *_: tiny)
     with pytest.raises(
-        UserError, match=r"trained without names.*Leave out --checkpoint"
+        UserError, match=r"trained without names.*--checkpoint .*embedded\.pt"
     ):
         go("--goal", "1")
+    others = set().union(*(NAMES[goal] for goal in (2, 3, 4, 5)))
+    assert set(go("--out", "out")) <= others
+    assert {path.name for path in Path("out").iterdir()} == others
+
+
+def test_goal_3_draws_what_a_model_of_your_own_folders_knows(go, monkeypatch):
+    own = build(TORUS | {"families": ("curtains", "bags")}).eval()
+    monkeypatch.setattr(exercise4_steer, "load_diffusion", lambda *_: own)
+    _, _, labels = go("--goal", "3")["exercise4_draw.png"]
+    assert labels == ["curtains", "bags"]
 
 
 def picture(path, size=(90, 64), colour="teal"):

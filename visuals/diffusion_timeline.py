@@ -1,6 +1,8 @@
 """The history of diffusion models until today, down one line."""
 
-from visuals.style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save, sheet
+import textwrap
+
+from visuals.style import FAINT, MARGIN, NETWORK, SMALL, SOFT, save_both, sheet
 
 # Year on arXiv, who or what, its contribution, and whether this module teaches it.
 HISTORY = (
@@ -104,23 +106,35 @@ HISTORY = (
         False,
     ),
 )
-ROW = 0.5  # inches
 
 
 def draw():
-    height = 1.35 + ROW * len(HISTORY)
+    save_both(lay_out, __file__)
+
+
+def lay_out(narrow):
+    letters = 32 if narrow else 80  # in a line
+    texts = [
+        (textwrap.fill(name, letters), textwrap.fill(what, letters + 4))
+        for _, name, what, _ in HISTORY
+    ]
+    rows = [0.5 + 0.2 * "".join(pair).count("\n") for pair in texts]  # inches
+    height = 1.35 + sum(rows)
     first, *_, last = (year for year, *_ in HISTORY)
-    figure, axes = sheet(height, f"From an idea to films, {first} to {last}")
-    x = 1.15
-    tops = [height - 1.15 - ROW * i for i in range(len(HISTORY))]
+    title = f"From an idea to films, {first} to {last}"
+    figure, axes = sheet(height, title, narrow=narrow)
+    x = 0.95 if narrow else 1.15
+    tops = [height - 1.15 - sum(rows[:i]) for i in range(len(rows))]
     axes.plot([x, x], [tops[0], tops[-1]], color=FAINT, linewidth=3, zorder=0)
-    for i, (y, (year, name, what, used)) in enumerate(zip(tops, HISTORY, strict=True)):
+    for i, (y, (year, _, _, used)) in enumerate(zip(tops, HISTORY, strict=True)):
         if i == 0 or HISTORY[i - 1][0] != year:
             axes.text(x - 0.25, y, year, weight="bold", ha="right", va="center")
         face, edge = (NETWORK, NETWORK) if used else ("white", SOFT)
         axes.plot(x, y, "o", markersize=11, color=face, mec=edge, mew=1.8)
-        axes.text(x + 0.25, y + 0.11, name, weight="bold", va="center")
-        axes.text(x + 0.25, y - 0.12, what, va="center", size=SMALL)
+        name, what = texts[i]
+        below = y - 0.03 - 0.2 * name.count("\n")
+        axes.text(x + 0.25, y + 0.19, name, weight="bold", va="top")
+        axes.text(x + 0.25, below, what, va="top", size=SMALL)
     axes.plot(MARGIN + 0.08, height - 0.7, "o", markersize=11, color=NETWORK)
     axes.text(
         MARGIN + 0.3,
@@ -129,4 +143,4 @@ def draw():
         va="center",
         size=SMALL,
     )
-    save(figure, __file__)
+    return figure

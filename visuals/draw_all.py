@@ -71,9 +71,11 @@ def main(argv=None):
             temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     if args.all:
         flags = ["--out", str(FOLDER), "--checkpoint", str(EMBEDDED_WEIGHTS)]
-        for script in ("exercise2_explore.py", "generate_ddpm_morph.py"):
-            subprocess.run([sys.executable, ROOT / script, *flags], check=True)
-        steer(flags)
+        narrow = [*flags, "--narrow"]
+        scripts = {"exercise2_explore.py": narrow, "generate_ddpm_morph.py": flags}
+        for script, how in scripts.items():
+            subprocess.run([sys.executable, ROOT / script, *how], check=True)
+        steer(narrow)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from visuals.style import (
     TEXT,
     TIMES,
     plot_area,
-    save,
+    save_both,
+    say,
     sheet,
     tile,
 )
@@ -29,7 +30,6 @@ PAIRS = 50  # of noises whose midpoints are counted
 SHOWN = (0.25, 0.375, 0.5, 0.625, 0.75)  # further out the two ways are nearly one
 STEPS = 25  # of DPM-Solver++
 STRONGER = 2  # times the difference
-SIDE = 1.0  # inches
 WAYS = {"lerp": (lerp, FIRST), "slerp": (slerp, SECOND)}
 
 
@@ -65,33 +65,42 @@ def draw():
     halves = {seed: frames(diffusion, seed, [0.5]) for seed in range(CANDIDATES)}
     seed = sorted(halves, key=lambda seed: -apart(halves[seed]))[RANK]
     ways = frames(diffusion, seed, SHOWN)
+    save_both(lambda narrow: lay_out(ways, narrow), __file__)
+
+
+def lay_out(ways, narrow):
+    """Sphere, histogram, frames; the narrow figure shows those in the middle alone."""
+    left, side, shown = (1.3, 0.9, slice(1, 4)) if narrow else (1.25, 1.0, slice(0, 5))
+    height, bottom = (10.3, 0.97) if narrow else (7.85, 0.75)
+    title = "A straight line leaves the noise too weak"
+    figure, axes = sheet(height, title, narrow=narrow)
+    draw_sphere(plot_area(figure, 0.3, height - 3.25, 2.75, 2.6))
+    place = (0.5, 4.85) if narrow else (3.75, 5.0)
+    draw_histogram(plot_area(figure, *place, 2.95, 1.75))
     difference = 0.5 + STRONGER * (ways["slerp"] - ways["lerp"])  # grey where equal
-
-    figure, axes = sheet(7.85, "A straight line leaves the noise too weak")
-    draw_sphere(plot_area(figure, 0.3, 4.6, 2.75, 2.6))
-    draw_histogram(plot_area(figure, 3.75, 5.0, 2.95, 1.75))
-    axes.text(1.25, 2.95 + SIDE + 0.1, "what the model draws on the way from A to B")
-    for y, (name, images) in zip((2.95, 1.85), ways.items(), strict=True):
-        axes.text(MARGIN, y + SIDE / 2, name, weight="bold", va="center")
-        colour = WAYS[name][1]
-        axes.add_patch(Rectangle((1.02, y), 0.1, SIDE, color=colour, linewidth=0))
-        lay(axes, y, images)
-    text = f"{STRONGER} {TIMES} their\ndifference"
-    axes.text(MARGIN, 0.75 + SIDE / 2, text, size=SMALL, va="center")
-    lay(axes, 0.75, difference)
-    for i, t in enumerate(SHOWN):
-        x = 1.25 + 1.1 * i + SIDE / 2
-        axes.text(x, 0.5, f"t = {t:g}", size=SMALL, ha="center")
+    rows = {**ways, f"{STRONGER} {TIMES} their\ndifference": difference}
+    for row, (name, images) in enumerate(rows.items()):
+        y = bottom + (side + 0.1) * (2 - row)
+        style = {"weight": "bold"} if name in WAYS else {"size": SMALL}
+        axes.text(MARGIN, y + side / 2, name, va="center", **style)
+        if name in WAYS:
+            bar = Rectangle((1.02, y), 0.1, side, color=WAYS[name][1], linewidth=0)
+            axes.add_patch(bar)
+        for i, (t, image) in enumerate(zip(SHOWN[shown], images[shown], strict=True)):
+            x = left + (side + 0.1) * i
+            tile(axes, x, y, side, image)
+            if row == 0:
+                text = {"size": SMALL, "ha": "center"}
+                axes.text(x + side / 2, bottom - 0.25, f"t = {t:g}", **text)
+    words = "what the model draws", "on the way from A to B"
+    top = bottom + 3 * (side + 0.1)
+    say(axes, left, top + 0.22 * narrow, words, narrow)
     note = (
-        f"Of {CANDIDATES} pairs of noises, {RANK} differ more half-way, the rest less."
+        f"Of {CANDIDATES} pairs of noises,",
+        f"{RANK} differ more half-way, the rest less.",
     )
-    axes.text(1.25, 0.2, note, size=SMALL, color=SOFT)
-    save(figure, __file__)
-
-
-def lay(axes, y, images):
-    for i, image in enumerate(images):
-        tile(axes, 1.25 + 1.1 * i, y, SIDE, image)
+    say(axes, left, 0.2 + 0.22 * narrow, note, narrow, size=SMALL, color=SOFT)
+    return figure
 
 
 def draw_sphere(panel):

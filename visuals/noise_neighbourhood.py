@@ -7,7 +7,7 @@ import torch
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.sampling import denoise, draw_noise
 from ddpm.steering import ANY, GUIDANCE, labels_for
-from visuals.style import MARGIN, NOISE_SEED, save, sheet, tile
+from visuals.style import MARGIN, NOISE_SEED, save_both, say, sheet, tile
 
 ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
 DIRECTIONS = (35, 46)  # seeds of the noises that are walked towards
@@ -22,7 +22,6 @@ def rotated(noise, other, degrees):
 
 
 def draw():
-    figure, axes = sheet(3.55, "Near noises draw near pictures")
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     centre = draw_noise([NOISE_SEED])
     rows = [
@@ -32,11 +31,24 @@ def draw():
     noise = torch.cat(rows)
     label = labels_for(diffusion.model, ANY, [NOISE_SEED] * len(noise))
     images = denoise(diffusion, noise, STEPS, "dpmpp", label=label, guidance=GUIDANCE)
+    save_both(lambda narrow: lay_out(images, narrow), __file__)
+
+
+def lay_out(images, narrow):
+    """A row for each direction, a column for each angle; narrow, turned."""
+    height = 7.9 if narrow else 3.55
+    figure, axes = sheet(height, "Near noises draw near pictures", narrow=narrow)
+    words = "the noise turned by an angle,", "towards two other noises"
+    say(axes, MARGIN, height - 0.81, words, narrow)
     for i, image in enumerate(images):
-        row, column = divmod(i, len(ANGLES))
-        x, y = MARGIN + 1.1 * column, 1.35 - 1.1 * row
+        direction, k = divmod(i, len(ANGLES))
+        if narrow:
+            x, y = 1.1 + 1.4 * direction, 5.7 - 1.1 * k
+            place = {"x": 0.85, "y": y + SIDE / 2, "ha": "right", "va": "center"}
+        else:
+            x, y = MARGIN + 1.1 * k, 1.35 - 1.1 * direction
+            place = {"x": x + SIDE / 2, "y": y + SIDE + 0.08, "ha": "center"}
         tile(axes, x, y, SIDE, image)
-        if row == 0:
-            axes.text(x + SIDE / 2, y + SIDE + 0.08, f"{ANGLES[column]}°", ha="center")
-    axes.text(MARGIN, 2.74, "the noise turned by an angle, towards two other noises")
-    save(figure, __file__)
+        if direction == 0:
+            axes.text(s=f"{ANGLES[k]}°", **place)
+    return figure

@@ -6,7 +6,16 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
     linear_beta_schedule,
 )
 
-from visuals.style import FIRST, MARGIN, SECOND, SMALL, SOFT, plot_area, save, sheet
+from visuals.style import (
+    FIRST,
+    MARGIN,
+    SECOND,
+    SMALL,
+    SOFT,
+    plot_area,
+    save_both,
+    sheet,
+)
 
 T = 1000
 KEY_TIMESTEPS = (0, 250, 500, 750, 999)
@@ -24,9 +33,18 @@ def curves(schedule):
 
 
 def draw():
-    figure, axes = sheet(6.6, "The cosine schedule keeps the picture longer")
-    places = [(0.85, 3.6), (4.45, 3.6), (0.85, 0.6)]
-    panels = [plot_area(figure, x, y, 2.2, 1.95) for x, y in places]
+    save_both(lay_out, __file__)
+
+
+def lay_out(narrow):
+    height = 11.75 if narrow else 6.6
+    title = "The cosine schedule keeps the picture longer"
+    figure, axes = sheet(height, title, narrow=narrow)
+    places = [(0.85, 3.6), (4.45, 3.6), (0.85, 0.6), (4.45, 0.6)]
+    if narrow:
+        places = [(0.85, 8.7 - 2.7 * i) for i in range(4)]
+    wide = 3.2 if narrow else 2.2
+    *panels, bars = (plot_area(figure, x, y, wide, 1.95) for x, y in places)
     titles = [
         r"noise added in a step,  $\beta_t$",
         r"alpha-bar,  $\bar\alpha_t$",
@@ -44,17 +62,17 @@ def draw():
     panels[2].axhline(1, color=SOFT, linewidth=0.8, linestyle=":")
     for panel in (panels[0], panels[2]):
         panel.tick_params(axis="y", which="minor", left=False)
-    draw_bars(plot_area(figure, 4.45, 0.6, 2.2, 1.95))
+    draw_bars(bars)
     axes.legend(
         *panels[0].get_legend_handles_labels(),
         loc="center left",
-        bbox_to_anchor=(MARGIN - 0.07, 6.6 - 0.62),
+        bbox_to_anchor=(MARGIN - 0.07, height - 0.62),
         bbox_transform=axes.transData,
         borderpad=0,
         ncols=2,
         frameon=False,
     )
-    save(figure, __file__)
+    return figure
 
 
 def draw_bars(panel):

@@ -1,4 +1,4 @@
-"""Why the network answers v: what its errors do to the picture, far from it."""
+"""Why the network predicts v: what its errors do to the picture, far from it."""
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from visuals.style import (
     SMALL,
     SOFT,
     plot_area,
-    save,
+    save_both,
+    say,
     sheet,
 )
 
@@ -29,15 +30,22 @@ def amplification(alpha_bar):
 
 
 def draw():
-    figure, axes = sheet(4.4, "Far from the picture, ask the network for v")
-    axes.text(MARGIN, 3.55, "Error of the picture for an error of 1 in the answer")
-    panel = plot_area(figure, 0.85, 0.75, 5.2, 2.6)
+    save_both(lay_out, __file__)
+
+
+def lay_out(narrow):
+    title = "Far from the picture, ask the network for v"
+    figure, axes = sheet(4.6 if narrow else 4.4, title, narrow=narrow)
+    words = "Error of the picture", "for an error of 1 in the prediction"
+    say(axes, MARGIN, 3.87 if narrow else 3.55, words, narrow)
+    panel = plot_area(figure, 0.85, 0.75, 3.1 if narrow else 5.2, 2.6)
     alpha_bar = torch.cumprod(1 - linear_beta_schedule(1000), dim=0).numpy()
     by_noise, by_v = amplification(alpha_bar)
     panel.plot(alpha_bar, by_noise, color=NOISE)
     panel.plot(alpha_bar, by_v, color=NETWORK)
-    panel.text(0.2, 12, "answers the noise", color=NOISE)
-    panel.text(0.02, 0.62, "answers v", color=NETWORK, va="top")
+    place = (0.8, 45) if narrow else (0.2, 12)
+    panel.text(*place, "predicts the noise", color=NOISE)
+    panel.text(0.02, 0.62, "predicts v", color=NETWORK, va="top")
     for t in TIMESTEPS:
         panel.axvline(alpha_bar[t], color=SOFT, linewidth=0.8, linestyle=":")
         panel.text(alpha_bar[t], 330, f"t = {t}", ha="center", size=SMALL)
@@ -47,4 +55,4 @@ def draw():
     panel.tick_params(which="minor", left=False, bottom=False)
     panel.text(1e-4, 0.118, f"$10^{{{MINUS}4}}$", ha="center", va="top", size=SMALL)
     panel.set_xlabel(r"alpha-bar,  $\bar\alpha_t$", labelpad=2)
-    save(figure, __file__)
+    return figure

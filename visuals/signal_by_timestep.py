@@ -12,7 +12,7 @@ from visuals.style import (
     SMALL,
     cloth,
     colour_key,
-    save,
+    save_both,
     share_bar,
     sheet,
     tile,
@@ -25,19 +25,31 @@ SIDE = 1.0  # inches
 
 
 def draw():
-    figure, axes = sheet(4.55, "Half-way, the cosine schedule still shows the cloth")
-    colour_key(axes, 3.3, 3.72)
+    save_both(lay_out, __file__)
+
+
+def lay_out(narrow):
+    """A row for each schedule; in the narrow figure a column, captions on the right."""
+    title = "Half-way, the cosine schedule still shows the cloth"
+    figure, axes = sheet(8.6 if narrow else 4.55, title, narrow=narrow)
+    colour_key(axes, *((MARGIN, 0.2) if narrow else (3.3, 3.72)))
     x_0, noise = cloth(), draw_noise([0])[0]
-    for y, (name, schedule) in zip((2.6, 0.68), SCHEDULES.items(), strict=True):
-        axes.text(MARGIN, y + SIDE + 0.1, f"{name} schedule", weight="bold")
+    for k, (name, schedule) in enumerate(SCHEDULES.items()):
+        x, y = (MARGIN + 2.1 * k, 6.8) if narrow else (MARGIN, 2.6 - 1.92 * k)
+        axes.text(x, y + SIDE + 0.1, f"{name} schedule", weight="bold")
         alpha_bar = torch.cumprod(1 - schedule(1000), dim=0).float()
-        for i, t in enumerate(TIMESTEPS):
-            x, a = MARGIN + 1.1 * i, alpha_bar[t]
-            x_t = a.sqrt() * x_0 + (1 - a).sqrt() * noise
-            tile(axes, x, y, SIDE, visible(x_t))
+        for t in TIMESTEPS:
+            a = alpha_bar[t]
+            tile(axes, x, y, SIDE, visible(a.sqrt() * x_0 + (1 - a).sqrt() * noise))
             share_bar(axes, x, y - 0.12, SIDE, a.item(), 0.12)
             caption = f"t = {t}\n" + rf"$\bar\alpha_t$ = {a:.2f}"
-            axes.text(
-                x + SIDE / 2, y - 0.16, caption, ha="center", va="top", size=SMALL
-            )
-    save(figure, __file__)
+            if narrow:
+                axes.text(
+                    x + SIDE + 0.08, y + SIDE / 2, caption, va="center", size=SMALL
+                )
+                y -= 1.22
+            else:
+                middle = x + SIDE / 2
+                axes.text(middle, y - 0.16, caption, ha="center", va="top", size=SMALL)
+                x += 1.1
+    return figure

@@ -8,12 +8,13 @@ from visuals.style import (
     MARGIN,
     MINUS,
     NETWORK,
+    SMALL,
     TEXT,
     TIMES,
     TITLE,
     arrow,
     box,
-    save,
+    save_both,
     share_bar,
     sheet,
     tile,
@@ -23,8 +24,10 @@ from visuals.style import (
 
 STEPS = 10  # long ones: neighbours of a finer walk look alike
 STEP = 6  # which of them is shown: late enough to see a pattern, early enough to err
-SIDE = 4 / 3  # inches
-ROWS, COLUMNS = (4.9, 2.68, 0.46), (0.94, 3.18, 5.42)
+# Inches, wide and narrow: the side of a picture, its three places, and the three rows.
+SIDES = 4 / 3, 0.88
+COLUMNS = (0.94, 3.18, 5.42), (0.63, 2.21, 3.38)
+ROWS = (4.9, 2.68, 0.46), (4.68, 2.57, 0.46)
 
 HEADS = (
     (
@@ -64,47 +67,56 @@ def draw():
     guess = (x_0, r"picture  $\hat x_0$", 1)
     less_noisy = (x_next, f"$x_{{t'}}$,  t' = {t_next}", a_next)
 
-    figure, axes = sheet(7.35, "One reverse step: take the noise out, put less back")
-    for y, (head, formula) in zip(ROWS, HEADS, strict=True):
-        axes.text(MARGIN, y + SIDE + 0.26, head, va="center", weight="bold")
-        axes.text(COLUMNS[1], y + SIDE + 0.26, formula, va="center", size=FORMULA)
-    draw_network(axes, ROWS[0], noisy, noise)
-    w_x, w_eps = 1 / math.sqrt(a), math.sqrt((1 - a) / a)
-    add(axes, ROWS[1], (w_x, noisy), MINUS, (w_eps, noise), guess)
-    w_x, w_eps = math.sqrt(a_next), math.sqrt(1 - a_next)
-    add(axes, ROWS[2], (w_x, guess), "+", (w_eps, noise), less_noisy)
-    save(figure, __file__)
+    def lay_out(narrow):
+        height, side, columns = 6.9 if narrow else 7.35, SIDES[narrow], COLUMNS[narrow]
+        title = "One reverse step: take the noise out, put less back"
+        figure, axes = sheet(height, title, narrow=narrow)
+        for y, (head, formula) in zip(ROWS[narrow], HEADS, strict=True):
+            above = y + side + 0.26
+            axes.text(MARGIN, above + 0.4 * narrow, head, va="center", weight="bold")
+            axes.text(columns[1 - narrow], above, formula, va="center", size=FORMULA)
+        first, second, third = ROWS[narrow]
+        draw_network(axes, side, columns, first, noisy, noise)
+        w_x, w_eps = 1 / math.sqrt(a), math.sqrt((1 - a) / a)
+        terms = (w_x, noisy), MINUS, (w_eps, noise), guess
+        add(axes, side, columns, second, *terms)
+        w_x, w_eps = math.sqrt(a_next), math.sqrt(1 - a_next)
+        terms = (w_x, guess), "+", (w_eps, noise), less_noisy
+        add(axes, side, columns, third, *terms)
+        return figure
+
+    save_both(lay_out, __file__)
 
 
-def lay(axes, x, y, image, caption, alpha_bar):
+def lay(axes, side, x, y, image, caption, alpha_bar):
     """A picture with its share of signal and its name below."""
-    tile(axes, x, y, SIDE, visible(image))
-    share_bar(axes, x, y - 0.08, SIDE, alpha_bar, 0.08)
-    axes.text(x + SIDE / 2, y - 0.12, caption, ha="center", va="top", size=TEXT + 1)
+    tile(axes, x, y, side, visible(image))
+    share_bar(axes, x, y - 0.08, side, alpha_bar, 0.08)
+    axes.text(x + side / 2, y - 0.12, caption, ha="center", va="top", size=TEXT + 1)
 
 
-def draw_network(axes, y, given, output):
-    left, middle, right = COLUMNS
-    lay(axes, left, y, *given)
-    # It answers v, from which the noise follows: that comes later in the lesson.
-    box(axes, middle, y + 0.27, SIDE, 0.8, "network", size=TEXT + 2)
-    lay(axes, right, y, *output)
+def draw_network(axes, side, columns, y, given, output):
+    left, middle, right = columns
+    lay(axes, side, left, y, *given)
+    # It predicts v, from which the noise follows: that comes later in the lesson.
+    box(axes, middle, y + side / 5, side, 3 * side / 5, "network", size=TEXT + 1)
+    lay(axes, side, right, y, *output)
     for start, end in ((left, middle), (middle, right)):
-        place = y + SIDE / 2
-        arrow(axes, (start + SIDE + 0.1, place), (end - 0.1, place), NETWORK)
+        place = y + side / 2
+        arrow(axes, (start + side + 0.08, place), (end - 0.08, place), NETWORK)
 
 
-def add(axes, y, first, sign, second, result):
+def add(axes, side, columns, y, first, sign, second, result):
     """A weighted sum of two pictures, (weight, picture) each, and what comes out."""
     signs = (
         f"{first[0]:.2f} {TIMES}",
         f"{sign} {second[0]:.2f} {TIMES}",
         "=",
     )
-    for x, text, shown in zip(
-        COLUMNS, signs, (first[1], second[1], result), strict=True
-    ):
-        place = (x - 0.45, y + SIDE / 2)
-        size = TITLE if text == "=" else TEXT
+    shown = (first[1], second[1], result)
+    for i, text in enumerate(signs):
+        before = columns[i - 1] + side if i else 0  # its middle lies half-way from here
+        place = ((before + columns[i]) / 2, y + side / 2)
+        size = TITLE if text == "=" else SMALL if side < 1 else TEXT
         axes.text(*place, text, ha="center", va="center", size=size)
-        lay(axes, x, y, *shown)
+        lay(axes, side, columns[i], y, *shown[i])

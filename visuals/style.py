@@ -1,10 +1,12 @@
 """What the lesson's figures share: the sheet, the colours, the tiles, the saving.
 
 A figure is one sheet, 7 inches wide, laid out in inches from its lower left corner.
+Many are drawn a second time for a phone, narrow and taller, with letters of equal size.
 Colours mean the same everywhere: blue is signal, vermilion noise, green the network;
 of two rivals the first is dark, the second purple.
 """
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ TIMES, MINUS = "\u00d7", "\u2212"  # as print has them, not x and a hyphen
 # Of the pixels of 1,059 textiles in [-1, 1]; the noise they are mixed with has 1.
 VARIANCE = 0.33
 
-WIDTH = 7.0  # inches
+WIDTH, NARROW = 7.0, 4.4  # inches
 MARGIN = 0.25
 # Tiles of 64 pixels stay sharp at whole multiples: 64 pixels are 1/3 inch in a PNG,
 # 4/9 inch in a GIF.
@@ -65,12 +67,19 @@ rcParams.update(
 # --- The sheet --------------------------------------------------------------
 
 
-def sheet(height, title, dpi=PNG_DPI):
-    """(figure, axes): a white sheet of WIDTH x height inches, axes in inches."""
-    figure = Figure(figsize=(WIDTH, height), dpi=dpi, facecolor="white")
+def sheet(height, title, dpi=PNG_DPI, narrow=False):
+    """(figure, axes): a white sheet of this height in inches, axes in inches.
+
+    A narrow one grows by the lines that its title takes beyond the first.
+    """
+    width = NARROW if narrow else WIDTH
+    if narrow:
+        title = textwrap.fill(title, 32)
+        height += 0.25 * title.count("\n")
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(0, height))
+    axes.set(xlim=(0, width), ylim=(0, height))
     axes.axis("off")
     axes.text(MARGIN, height - 0.2, title, size=TITLE, weight="bold", va="top")
     return figure, axes
@@ -78,8 +87,8 @@ def sheet(height, title, dpi=PNG_DPI):
 
 def plot_area(figure, x, y, width, height):
     """Axes for a curve, its frame's place and size given in inches."""
-    tall = figure.get_figheight()
-    return figure.add_axes((x / WIDTH, y / tall, width / WIDTH, height / tall))
+    wide, tall = figure.get_size_inches()
+    return figure.add_axes((x / wide, y / tall, width / wide, height / tall))
 
 
 # --- What lies on it --------------------------------------------------------
@@ -102,6 +111,12 @@ def tile(axes, x, y, side, image=None):
         Rectangle((x, y), side, side, fill=False, edgecolor=SOFT, linewidth=0.8)
     )
     return artist
+
+
+def say(axes, x, y, words, narrow, **style):
+    """Two halves of a sentence, the second below the first if the figure is narrow."""
+    for i, part in enumerate(words if narrow else [" ".join(words)]):
+        axes.text(x, y - 0.22 * i, part, **style)
 
 
 def box(axes, x, y, width, height, text, colour=NETWORK, **kwargs):
@@ -189,10 +204,18 @@ def walk(diffusion, steps, sampler="ddim"):
 # --- Saving -----------------------------------------------------------------
 
 
-def save(figure, script):
+def save(figure, script, ending=".png"):
     """Write a figure as a PNG beside its script."""
-    with replacing(Path(script).with_suffix(".png")) as temporary:
+    with replacing(Path(script).with_suffix(ending)) as temporary:
         figure.savefig(temporary)
+
+
+def save_both(lay_out, script):
+    """Write lay_out(narrow=False) as NAME.png, and for phones, lay_out(narrow=True) as
+    NAME.narrow.png.
+    """
+    save(lay_out(narrow=False), script)
+    save(lay_out(narrow=True), script, ".narrow.png")
 
 
 def frame(figure):

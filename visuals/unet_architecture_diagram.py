@@ -124,7 +124,7 @@ def draw_ends(axes, y, unet, shapes, x_t, output):
     tile(axes, right, y, SIDE, output)
     size = size_of(shapes[""])
     axes.text(MARGIN + SIDE + 0.1, y + 0.1, f"$x_t$\n{size}", size=SMALL)
-    axes.text(right - 0.1, y + 0.1, f"answer\n{size}", size=SMALL, ha="right")
+    axes.text(right - 0.1, y + 0.1, f"prediction\n{size}", size=SMALL, ha="right")
     text = f"t = {TIMESTEP}\n{shapes['time_mlp'][0]} numbers"
     box(axes, WIDTH / 2 - 0.65, y + 0.32, 1.3, 0.56, text, size=SMALL)
     axes.plot(WIDTH / 2, y + 0.32, "o", color=NETWORK, markersize=7)

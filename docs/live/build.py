@@ -3,8 +3,8 @@
     pip install -r docs/live/requirements.txt
     python -m docs.live.build
 
-It exports the embedded network to ONNX with smaller numbers, measures what that does
-to eight pictures, and writes docs/_static/live/: network.js, manifest.js, and the two
+It exports the embedded network to ONNX with the numbers that it is stored in, compares
+what both draw, and writes docs/_static/live/: network.js, manifest.js, and the two
 recordings that browsers without WebAssembly show. With --runtime it also packs the
 JavaScript that runs the network, in the versions that runtime.json names; this needs
 npm. A page opened from disk may load nothing but scripts, so all of it is packed into
@@ -23,19 +23,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ddpm import textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.command_line import run, script_parser
 from ddpm.files import UserError, replacing
 from ddpm.pictures import save_gif, slerp, upscale
+from ddpm.quantization import without_scales
 from ddpm.sampling import denoise, draw_noise, guided, sample
 from ddpm.steering import ANY, GUIDANCE, evenly_changing, labels_for
+from models.embed_weights import check_pictures, pictures
 
 try:
     import onnx
     import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 except ImportError as error:
     raise UserError(
         f"This needs {error.name}: pip install -r docs/live/requirements.txt."
@@ -44,13 +47,6 @@ except ImportError as error:
 LIVE = Path(__file__).resolve().parent
 STATIC = LIVE.parent / "_static" / "live"
 
-SMALL = 60_000  # weights; smaller tensors keep the 16 bits they are stored with
-SEEDS = range(42, 50)
-# What the eye does not see side by side, in grey levels of 255: the mean difference of
-# one picture, and of all but one. One may differ: a picture half-way down between two
-# motifs turns to either side by the least rounding, as it does from sampler to sampler.
-WORST, MEAN = 2.0, 1.0
-
 
 # --- The network ------------------------------------------------------------
 
@@ -58,12 +54,13 @@ WORST, MEAN = 2.0, 1.0
 def export(diffusion):
     """The network as ONNX: x (1, 3, 64, 64), t (1,) -> v (1, 3, 64, 64), float32.
 
-    Where it knows families, it takes a third input: label (1, families + 1).
+    Where it knows families, it takes a third input: label, a number for each row.
     """
     unet = diffusion.model.eval()
     example = {"x": torch.zeros(1, 3, *diffusion.image_size), "t": torch.zeros(1)}
     if unet.families:
-        example["label"] = unet.one_hot([None])
+        label = unet.one_hot([None])
+        example["label"] = F.pad(label, (0, len(unet.few_steps)))
     program = torch.onnx.export(
         unet,
         tuple(example.values()),
@@ -76,38 +73,24 @@ def export(diffusion):
     return program.model_proto
 
 
-def finest(unet):
-    """How the names of the layers begin that work at full resolution, and of time's.
+def shrink(model, state, scales):
+    """Store weights as the embedded file does, and have the page compute with the same.
 
-    They keep their 16 bits: rounded to 8, they alone move a picture further than all
-    the others together.
-    """
-    last = len(unet.ups) - 1  # what leads up to it is part of the level below
-    up = (f"ups.{last - 1}.3.", f"ups.{last}.")
-    return ("init_conv.", "time_mlp.", "downs.0.", *up, "final_")
-
-
-def shrink(model, kept):
-    """Store weights in 8 bits, one scale an output channel; in 16 if small or kept.
-
-    kept: beginnings of names, as from `finest`.
+    state, scales: of its U-Net, as from `without_scales`.
     """
     graph = model.graph
     widen = []
     for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+        if tensor.name not in state:
             continue
-        weights = numpy_helper.to_array(tensor)  # (out, ...)
-        stored = f"{tensor.name}_stored"
-        if weights.size <= SMALL or tensor.name.startswith(kept):
-            parts = {stored: weights.astype(np.float16)}
-            node = helper.make_node("Cast", [*parts], [tensor.name], to=1)
-        else:
-            axes = tuple(range(1, weights.ndim))
-            scale = np.abs(weights).max(axes, keepdims=True) / 127
-            whole = np.rint(weights / np.maximum(scale, 1e-12)).astype(np.int8)
-            parts = {stored: whole, f"{tensor.name}_scale": scale.ravel()}
+        weights, stored = state[tensor.name].numpy(), f"{tensor.name}_stored"
+        if tensor.name in scales:
+            scale = f"{tensor.name}_scale"
+            parts = {stored: weights, scale: scales[tensor.name].numpy()}
             node = helper.make_node("DequantizeLinear", [*parts], [tensor.name], axis=0)
+        else:
+            parts = {stored: weights}
+            node = helper.make_node("Cast", [*parts], [tensor.name], to=1)
         widen.append(node)
         graph.initializer.remove(tensor)
         graph.initializer.extend(
@@ -130,43 +113,20 @@ class OnnxUnet(torch.nn.Module):
         super().__init__()
         self.session = onnxruntime.InferenceSession(packed)
         self.families, self.one_hot = unet.families, unet.one_hot
-        self.guidance = unet.guidance
+        self.guidance, self.few_steps = unet.guidance, unet.few_steps
+        self.in_steps = unet.in_steps
 
     def forward(self, x, t, label=None):
         """x (B, 3, H, W) in [-1, 1] with noise, t (B,) -> (B, 3, H, W)."""
         inputs = {"x": x, "t": t.float()}
         if label is not None:
-            inputs["label"] = label
+            rows = len(self.families) + 1 + len(self.few_steps)
+            inputs["label"] = F.pad(label, (0, rows - label.shape[1]))
         answers = []
         for row in range(len(x)):
             one = {name: part[row : row + 1].numpy() for name, part in inputs.items()}
             answers.append(torch.from_numpy(self.session.run(None, one)[0]))
         return torch.cat(answers)
-
-
-def check_pictures(diffusion, packed):
-    """Compare samples of both networks. Raises UserError if the difference shows."""
-    noise = draw_noise(SEEDS)
-    label = labels_for(diffusion.model, ANY, SEEDS)
-    asked = {"label": label, "guidance": GUIDANCE}
-    exact = denoise(diffusion, noise, 20, "dpmpp", **asked)
-    diffusion.model = OnnxUnet(packed, diffusion.model)
-    close = denoise(diffusion, noise, 20, "dpmpp", **asked)
-    difference = ((close - exact) * 255).abs().flatten(1)  # (8, 3 H W)
-    means = difference.mean(1)
-    print("Difference from the full weights in grey levels of 255, 20 dpmpp steps:")
-    for seed, row, mean in zip(SEEDS, difference, means, strict=True):
-        print(f"  seed {seed}: mean {mean:.2f}, largest {row.max():.0f}")
-    means = means.sort().values[:-1]
-    print(
-        f"  all but the worst: mean {means.mean():.2f} (at most {MEAN}), "
-        f"largest {means.max():.2f} (at most {WORST})"
-    )
-    if means.max() > WORST or means.mean() > MEAN:
-        raise UserError(
-            "The packed network draws visibly other pictures, nothing was written. "
-            "Keep more layers in 16 bits: name them in finest."
-        )
 
 
 # --- The files --------------------------------------------------------------
@@ -237,6 +197,7 @@ def write_manifest(step, unet):
         "families": unet.families,
         "dyes": {family: dyes_of(family) for family in unet.families},
         "guidance": unet.guidance,
+        "fewSteps": unet.few_steps,
         "weights": hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest(),
         "step": step,
         "bytes": {n: (STATIC / n).stat().st_size for n in ("runtime.js", "network.js")},
@@ -275,14 +236,18 @@ def main(argv=None):
         parser.error("there is no runtime.js yet: add --runtime")
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     unet = diffusion.model
-    packed = shrink(export(diffusion), finest(unet))
-    check_pictures(diffusion, packed)  # from here on, it draws with the packed network
+    checkpoint = read_checkpoint(EMBEDDED_WEIGHTS)
+    beginning = "ema_model.model."
+    state = {n.removeprefix(beginning): t for n, t in checkpoint["ema"].items()}
+    packed = shrink(export(diffusion), *without_scales(state))
+    exact = pictures(diffusion)
+    diffusion.model = OnnxUnet(packed, unet)
+    check_pictures(exact, pictures(diffusion))
     if args.runtime:
         pack_runtime()
     pack_network(diffusion, packed)
     record(diffusion)
-    step = read_checkpoint(EMBEDDED_WEIGHTS)["step"]
-    write_manifest(step, unet)
+    write_manifest(checkpoint["step"], unet)
     total = sum(path.stat().st_size for path in STATIC.iterdir())
     print(f"Wrote {STATIC}: {total / 1e6:.1f} MB.")
 

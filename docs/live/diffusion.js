@@ -214,6 +214,13 @@ const Diffusion = (() => {
     return oneHot(family === "any" ? familyOf(seed, families) : family, families);
   }
 
+  /** label, and beside it in how many steps the walk goes, as in_steps in Python.
+
+      few: the numbers of steps that the network was taught to walk in; steps: one of
+      them, or 0 for any walk. */
+  const inSteps = (label, steps, few) =>
+    Float32Array.from([...label, ...few.map((count) => +(count === steps))]);
+
   /** Great circle from noise a (t = 0) to noise b (t = 1) (Shoemake 1985, section 3.3).
 
       The direction turns evenly, the length goes straight from |a| to |b|. */
@@ -243,6 +250,7 @@ const Diffusion = (() => {
     guided,
     familyOf,
     labelFor,
+    inSteps,
     slerp,
   };
 })();

@@ -12,7 +12,12 @@ const Live = (() => {
   const { SIZE } = Diffusion;
   const { paint } = Pictures;
   const STEPS = [1, 2, 3, 5, 10, 15, 20, 25, 50, 100, 250];
+  const FEW_STEPS = LIVE.fewSteps; // that the network was taught to walk in, as its rows
   const SAMPLERS = { dpmpp: "DPM-Solver++", ddim: "DDIM" };
+  if (FEW_STEPS.length) SAMPLERS.fast = "fast";
+  const QUICK = 2; // steps of a picture while a control is being moved
+  const GLANCE = FEW_STEPS.includes(QUICK); // whether one can be had
+  const REST = 500; // ms without a move until it is drawn in all its steps
   const FAMILIES = LIVE.families; // that the network can be asked for
   const CLOTHS = ["any", ...FAMILIES, "none"];
   const ONE_PASS = LIVE.guidance === "one pass"; // how it can be asked more firmly
@@ -30,6 +35,8 @@ const Live = (() => {
   const CALM = matchMedia("(prefers-reduced-motion: reduce)");
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   const words = (name) => name.replaceAll("_", " ");
+  const FEWEST_FIRST = [...FEW_STEPS].sort((a, b) => a - b);
+  const ladder = (sampler) => (sampler === "fast" ? FEWEST_FIRST : STEPS);
   const stepsOf = (count) => (count === 1 ? "1 step" : `${count} steps`);
 
   /** One of the known values: a page's controls can be tampered with. */
@@ -190,17 +197,25 @@ const Live = (() => {
     caption(w, "picture", text, text + about);
   }
 
+  /** Fast walks have steps of their own: the slider goes over these. */
+  function fitSteps({ ui, form }) {
+    const steps = ladder(form.elements.sampler.value);
+    ui.steps.max = steps.length - 1;
+    ui.steps.value = steps.indexOf(steps === STEPS ? 20 : 4);
+  }
+
   /** What the controls say now; of those that are not there, the default. */
   function settings(w) {
     const { form, ui, mode } = w;
     const { cloth, sampler } = form.elements;
     const family = known(CLOTHS, cloth?.value);
+    const solver = known(Object.keys(SAMPLERS), sampler?.value);
     return {
       seeds: mode.seeds.map(([part]) => +ui[part].value),
       family,
       guidance: family === "none" ? 1 : +(ui.guidance?.value ?? 1),
-      sampler: known(Object.keys(SAMPLERS), sampler?.value),
-      steps: STEPS[ui.steps.value],
+      sampler: solver,
+      steps: ladder(solver)[ui.steps.value],
       ...mode.settings?.(w),
     };
   }
@@ -234,9 +249,11 @@ const Live = (() => {
     for (const part of AFTER_DRAWING) w.ui[part].disabled = false;
   }
 
-  /** Before a run: what it begins with, and an empty frame. */
-  function reset(w) {
+  /** Before a run: what it begins with, and an empty frame. keep: what is in the frame
+      stays there until the run has something better. */
+  function reset(w, keep = false) {
     const { ui, mode } = w;
+    clearTimeout(w.resting);
     if (w.run) w.run.stopped = true;
     w.run = null;
     stopPlaying(w);
@@ -249,14 +266,14 @@ const Live = (() => {
         ? ""
         : HINT;
     if (ui.inPython) ui.inPython.hidden = true;
-    ui.time.value = 0;
-    w.form.style.removeProperty("--at");
     for (const part of AFTER_DRAWING) ui[part].disabled = true;
     delete ui.main.dataset.progress;
     ui.main.textContent = mode.verb(w);
-    for (const canvas of [ui.picture, ui.strip]) {
-      canvas?.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-    }
+    ui.strip?.getContext("2d").clearRect(0, 0, ui.strip.width, ui.strip.height);
+    if (keep) return;
+    ui.picture.getContext("2d").clearRect(0, 0, ui.picture.width, ui.picture.height);
+    ui.time.value = 0;
+    w.form.style.removeProperty("--at");
     mode.showStart(w);
     caption(w, "picture", mode.before(w));
     ui.picture.parentElement.dataset.hint = `press ${mode.verb(w)}`;
@@ -326,7 +343,8 @@ const Live = (() => {
       run.states.push(state);
       if (run.follow) w.ui.time.value = run.states.length - 1;
       // Who wants less motion sees the first and the last, and may scrub between them.
-      if (!CALM.matches || run.states.length === 1 || state.t < 0) show(w);
+      const early = !run.kept && (!CALM.matches || run.states.length === 1);
+      if (early || state.t < 0) show(w);
       w.ui.main.dataset.progress = `${Math.min(run.states.length, steps)}/${steps}`;
     }
     w.ui.status.textContent =
@@ -352,6 +370,7 @@ const Live = (() => {
     recorded: "Noise turns into a fabric pattern, beside what the network sees in it.",
     file: ({ seeds }) => `fabric_${seeds[0]}`,
     showStart: showNoise,
+    noise: ({ run }) => run.noises[0],
 
     async compute(w, run, ask) {
       const { alphaBar, noises, steps, sampler } = run;
@@ -371,8 +390,10 @@ const Live = (() => {
   const nearest = (places, at) =>
     places.sort((a, b) => Math.abs(a - at) - Math.abs(b - at))[0];
 
-  /** The next picture to draw: coarse ones first, then near the slider; or undefined. */
+  /** The next picture to draw: where the slider is, then coarse ones, then near the
+      slider; or undefined. */
   function nextPlace({ pictures }, at) {
+    if (!pictures[at]) return +at;
     for (const stride of STRIDES) {
       const open = [];
       for (let i = 0; i <= PLACES; i += stride) if (!pictures[i]) open.push(i);
@@ -399,18 +420,22 @@ const Live = (() => {
     recorded: "One fabric pattern turns into another and back.",
     file: ({ seeds }) => `fabric_${seeds.join("_to_")}`,
     showStart: showNoise,
+    noise: ({ ui, run }) => Diffusion.slerp(ui.time.value / PLACES, ...run.noises),
 
-    show(w) {
+    showPlace(w) {
       const { ui, run } = w;
       const at = +ui.time.value;
-      paint(ui.noisy, Diffusion.slerp(at / PLACES, ...run.noises));
-      const done = finished(run);
+      paint(ui.noisy, this.noise(w));
       const percent = Math.round((100 * at) / PLACES);
       const [a, b] = run.seeds;
       caption(w, "noisy", `noise, ${percent} % of the way from ${a} to ${b}`);
-      if (done.length) showPicture(w, run.pictures[nearest(done, at)], "its picture");
       ui.time.setAttribute("aria-valuetext", `${percent} percent of the way to B`);
       w.form.style.setProperty("--at", at / PLACES);
+    },
+
+    show(w) {
+      this.showPlace(w);
+      showPicture(w, this.picture(w), "its picture");
     },
 
     async compute(w, run, ask) {
@@ -427,10 +452,11 @@ const Live = (() => {
         for await ({ x0 } of walk) {
           if (!(await goOn(run))) return;
           if (Number.isInteger(tile)) paint(ui.strip, x0, tile * SIZE);
-          if (!finished(run).length) showPicture(w, x0, "its picture");
+          if (!run.kept && !finished(run).length) showPicture(w, x0, "its picture");
         }
         run.pictures[place] = x0;
-        show(w);
+        // What is shown at a glance is nearer to its place than this one may be.
+        if (!GLANCE || run.pictures[ui.time.value]) show(w);
         const count = finished(run).length;
         ui.main.dataset.progress = `${count}/${PLACES + 1}`;
         if (count === TILES) {
@@ -458,12 +484,60 @@ const Live = (() => {
 
   /** Waits while the reader pauses; false once another run has taken the place. */
   async function goOn(run) {
-    while (run.paused && !run.stopped) await sleep(50);
+    while ((run.paused || run.waits) && !run.stopped) await sleep(20);
     return !run.stopped;
   }
 
-  async function begin(w) {
-    reset(w);
+  /** From network(x, t, label) -> v to ask(family) -> predict, for the settings of a run. */
+  function asking(network, run, alphaBar) {
+    const few = run.sampler === "fast" ? run.steps : 0;
+    const withSteps = (x, t, label) =>
+      network(x, t, label && Diffusion.inSteps(label, few, FEW_STEPS));
+    return (family) => {
+      const label = Diffusion.labelFor(FAMILIES, family, run.seeds[0]);
+      const velocity = Diffusion.guided(withSteps, label, run.guidance, ONE_PASS);
+      return Diffusion.predictor(velocity, alphaBar);
+    };
+  }
+
+  /** Show what is set in QUICK steps, again as long as it changes meanwhile. */
+  async function look(w) {
+    w.moved = true;
+    if (w.looking) return;
+    w.looking = true;
+    const { predict, alphaBar } = await Engine.load();
+    while (w.moved && w.run) {
+      const { run } = w;
+      const how = { ...run, sampler: "fast", steps: QUICK };
+      w.moved = false;
+      run.waits = true; // the network answers one question after the other
+      const began = performance.now();
+      const ask = asking(predict, how, alphaBar)(run.family);
+      let x0;
+      for await ({ x0 } of Diffusion.sample(ask, w.mode.noise(w), alphaBar, QUICK));
+      run.waits = false;
+      if (run !== w.run) continue; // a better picture is on its way
+      const ms = Math.round(performance.now() - began);
+      showPicture(w, x0, `at a glance: ${stepsOf(QUICK)}, ${ms} ms`);
+    }
+    w.looking = false;
+  }
+
+  /** A control is being moved: a glance at what it does; once it rests, the picture. */
+  function react(w) {
+    const { ui, mode, run } = w;
+    clearTimeout(w.resting);
+    w.resting = setTimeout(() => begin(w, true), REST);
+    run.stopped = true;
+    w.run = { ...settings(w), noises: run.noises, pictures: {}, stopped: true };
+    for (const part of AFTER_DRAWING) ui[part].disabled = part !== "time";
+    ui.time.disabled = mode !== morph;
+    stopPlaying(w);
+    look(w);
+  }
+
+  async function begin(w, keep = false) {
+    reset(w, keep);
     const { ui, mode } = w;
     if (wrongSeed(w)) return;
     const missing = mode.missing?.(w);
@@ -471,11 +545,11 @@ const Live = (() => {
       ui.status.textContent = missing;
       return;
     }
-    const run = { ...settings(w), ms: 0 };
+    const run = { ...settings(w), ms: 0, kept: keep };
     w.run = run;
     run.noises = run.seeds.map(Diffusion.drawNoise);
     ui.main.textContent = "Loading";
-    ui.picture.parentElement.dataset.hint = "";
+    if (!keep) ui.picture.parentElement.dataset.hint = "";
     ui.status.textContent = w.root.dataset.where ? "" : `Loading ${MEGABYTES} MB …`;
     try {
       const model = await Engine.load();
@@ -490,12 +564,7 @@ const Live = (() => {
         run.ms += performance.now() - began;
         return v;
       };
-      const ask = (family) => {
-        const label = Diffusion.labelFor(FAMILIES, family, run.seeds[0]);
-        const velocity = Diffusion.guided(timed, label, run.guidance, ONE_PASS);
-        return Diffusion.predictor(velocity, run.alphaBar);
-      };
-      await mode.compute(w, run, ask);
+      await mode.compute(w, run, asking(timed, run, run.alphaBar));
       if (!run.stopped) ui.main.textContent = `${mode.verb(w)} again`;
     } catch (error) {
       if (!run.stopped) showFailure(w, error.message);
@@ -508,7 +577,7 @@ const Live = (() => {
   /** The main button: begin, pause, go on. */
   function press(w) {
     const { run, ui } = w;
-    if (!run || run.done) begin(w);
+    if (!run || run.done || run.stopped) begin(w);
     else if (run.alphaBar) {
       run.paused = !run.paused;
       ui.main.textContent = run.paused ? "Go on" : "Pause";
@@ -544,7 +613,12 @@ const Live = (() => {
   function scrub(w) {
     stopPlaying(w);
     w.run.follow = +w.ui.time.value >= (w.run.states?.length ?? 0) - 1;
-    show(w);
+    if (GLANCE && w.mode === morph && !w.run.pictures[w.ui.time.value]) {
+      morph.showPlace(w);
+      look(w);
+    } else {
+      show(w);
+    }
   }
 
   function listen(w) {
@@ -556,8 +630,12 @@ const Live = (() => {
     form.addEventListener("input", ({ target }) => {
       if (target === ui.time) return scrub(w);
       if (target.closest(".live-tools")) return; // steer.js listens there
+      if (target.name === "sampler") fitSteps(w);
       mode.changed?.(w, target);
       showSettings(w);
+      const asks = target === ui.guidance || target.name === "cloth";
+      const shown = mode.noise && w.run?.noises && w.root.dataset.where;
+      if (asks && GLANCE && shown) return react(w);
       // A finished picture stays, to compare with what the new settings draw.
       if (!w.run?.done || target.type === "number") reset(w);
     });

@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 
 import torch
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from from_scratch.classifier import judged
@@ -21,6 +20,7 @@ from from_scratch.command_line import run
 from from_scratch.datasets import draw, pictures
 from from_scratch.diffusion import dpmpp
 from from_scratch.diffusion import sample as diffuse
+from from_scratch.distill_toy2d import compare
 from from_scratch.flow import (
     COSINE,
     EVALUATIONS,
@@ -78,9 +78,8 @@ def end_colours(x):
 
 def trajectories(axes, states, count, colours, until=None):
     """Those of the first points, as lines; until: of so many states."""
-    walk = torch.stack([x[:count] for _, x, _ in states[:until]], dim=1)
-    style = {"colors": colours[:count], "lw": 0.9, "alpha": 0.7}
-    axes.add_collection(LineCollection(walk.numpy(), **style))
+    walk = torch.stack([x[:count] for _, x, _ in states[:until]])
+    plots.trajectories(axes, walk, colours[:count])
 
 
 # --- One function a figure: returns (Figure, what was measured) -------------
@@ -93,9 +92,10 @@ def pairs_and_flow(count=70):
     walks = flows()
     measured = {name.replace("\n", " "): bend(states) for name, states in walks.items()}
     line = [(1, eps, x_0), (0, x_0, x_0)]  # straight from the one to the other
-    figure, (axes,) = plots.panels(1, 4, title=0.45)
-    titles = ["pairs of noise\nand data", *walks]
-    for panel, states, title in zip(axes, [line, *walks.values()], titles, strict=True):
+    figure, axes = plots.panels(2, 2, title=0.3)
+    titles = ["pairs of noise and data", *(name.replace("\n", " ") for name in walks)]
+    drawn = zip(axes.flat, [line, *walks.values()], titles, strict=True)
+    for panel, states, title in drawn:
         end = states[-1][1]
         colours = plots.part_colours(part) if states is line else end_colours(end)
         plots.cloud(panel, end[:count], colours[:count], title, size=9)
@@ -193,6 +193,11 @@ def few_steps_clouds(columns=(1, 2, 4, 8, 32)):
     return plots.draw_clouds(rows, names, title=0.04), {}
 
 
+def one_step():
+    """The moons' flow, taught to walk in ever fewer steps; what a single one spoils."""
+    return compare("moons", trained("moons", STRAIGHT)[0])
+
+
 def digits():
     """One noise a digit, in more and more evaluations; judged as part 2 judges DDIM."""
     model, (x_test, y) = digits_flow(), pictures("digits", train=False)
@@ -225,7 +230,7 @@ def digits_flow():
 def solution():
     """How far points end from where they should, for the second exercise."""
     ends, rows = solution_flow.solve(trained("moons", STRAIGHT)[0])
-    figure = Figure((plots.WIDTH * 0.7, 3), dpi=140, layout="constrained")
+    figure = Figure((4.6, 3), dpi=140, layout="constrained")
     axes = figure.subplots()
     names = {"euler": "Euler", "heun": "Heun", "adams_bashforth": "Adams-Bashforth"}
     for (name, row), colour in zip(rows.items(), plots.PARTS, strict=False):
@@ -245,7 +250,14 @@ def solution():
 
 FIGURES = {
     function.__name__: function
-    for function in (pairs_and_flow, few_steps, few_steps_clouds, digits, solution)
+    for function in (
+        pairs_and_flow,
+        few_steps,
+        few_steps_clouds,
+        one_step,
+        digits,
+        solution,
+    )
 }
 
 

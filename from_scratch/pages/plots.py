@@ -102,6 +102,12 @@ def cloud(axes, x, colours=BLUE, title="", size=None):
     frame(axes, title)
 
 
+def trajectories(axes, walk, colours):
+    """Draw the way of points, (steps + 1, N, 2), into axes, as N lines."""
+    style = {"colors": colours, "lw": 0.9, "alpha": 0.7}
+    axes.add_collection(LineCollection(walk.transpose(0, 1).numpy(), **style))
+
+
 def curves(axes, title="", xlabel=""):
     """The style of panels that hold curves."""
     axes.set_title(title, fontsize=11, color=INK)
@@ -277,7 +283,7 @@ def draw_reverse(schedule, eps_theta, states, colours):
         cloud(middle, x_t, PALE)
         arrows(middle, schedule, eps_theta, max(t, 0))
         cloud(below, x_0, colours)
-    field = "velocity" if isinstance(schedule, Path) else "learnt score"
+    field = r"learnt $-u_\theta$" if isinstance(schedule, Path) else "learnt score"
     label_rows(axes, ["$x_t$", field, "predicted $x_0$"])
     return figure
 
@@ -290,15 +296,16 @@ def evenly(schedule, states, count):
     return [state for state in states if state[0] in chosen]
 
 
-def draw_real_vs_generated(schedule, x_0, part, states, colours, paths=60):
-    """Noise, some paths out of it, all that they lead to, and real points."""
+def draw_real_vs_generated(schedule, x_0, part, states, colours, count=60):
+    """Noise, some trajectories out of it, all that they lead to, and real points."""
     figure, (axes,) = panels(1, 4, title=0.3)
     cloud(axes[0], states[0][1], colours, "noise")
     few = evenly(schedule, states, 60)
-    walk = torch.stack([x[:paths] for _, x, _ in few], dim=1)  # (paths, steps, 2)
-    lines = LineCollection(walk.numpy(), colors=colours[:paths], lw=0.7, alpha=0.6)
+    walk = torch.stack([x[:count] for _, x, _ in few], dim=1)  # (count, steps, 2)
+    lines = LineCollection(walk.numpy(), colors=colours[:count], lw=0.7, alpha=0.6)
     axes[1].add_collection(lines)
-    cloud(axes[1], walk[:, -1], colours[:paths], f"{paths} paths", size=9)
+    title = f"{len(walk)} trajectories"  # there may be fewer points
+    cloud(axes[1], walk[:, -1], colours[:count], title, size=9)
     cloud(axes[2], states[-1][1], colours, "generated")
     cloud(axes[3], x_0, part_colours(part), "real")
     return figure

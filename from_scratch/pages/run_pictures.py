@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import torch
 
 from from_scratch import diffusion, flow
@@ -51,7 +52,7 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
     ends = part if args.conditional else plots.nearest_part(x, x_0, part)
     colours = plots.part_colours(ends)
     by_timestep = loss_by_timestep(schedule, network, x_0)
-    paths = 8 if args.sampler == "ddpm" else 60  # a random walk fills the panel
+    count = 8 if args.sampler == "ddpm" else 60  # a random walk fills the panel
     figures = {
         "training_curve.png": plots.draw_training(
             losses, *by_timestep, answering_0(schedule, x_0, eps)
@@ -60,13 +61,62 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
         "reverse_process.png": plots.draw_reverse(schedule, network, states, colours),
         **schedule_figure(schedules, args.schedule),
         "real_vs_generated.png": plots.draw_real_vs_generated(
-            schedule, x_0, part, states, colours, paths
+            schedule, x_0, part, states, colours, count
         ),
         "marginal_distributions.png": plots.draw_marginals(x_0, x),
     }
     frames = plots.animate(schedule, network, states, colours)
     plots.save_gif(frames, args.out / "sampling_animation.gif")
     return [*save_all(figures, args.out), "sampling_animation.gif"]
+
+
+# --- A flow in one step -----------------------------------------------------
+
+
+def line_of_noise(count=4000):
+    """Points (count, 2) from bottom to top, through the middle of the noise."""
+    u = torch.linspace(-plots.SIDE, plots.SIDE, count)
+    return torch.stack([0 * u, u], dim=1)
+
+
+def draw_one_step(x_0, part, walks, off, points):
+    """Teacher and students; below, which noises a single step leads astray, and why.
+
+    x_0, part: real points. walks: {name: (steps + 1, points + line, 2)}, the way of as
+    many `points` of noise and of `line_of_noise`, of the teacher in many steps and in
+    one, then of the students down to one step. off: which ends of the last lie off the
+    data. Colours tell on which part the teacher's whole way ends; what is off is black.
+    """
+    many, one, *_, four, _, last = walks
+    ends = plots.nearest_part(walks[many][-1], x_0, part)
+    colours = np.array(plots.part_colours(ends), dtype=object)
+    marked = np.where(off.numpy(), plots.INK, colours)
+    figure, axes = plots.panels(2, 4, title=0.45)
+    for panel, name in zip(axes[0], (one, last, four, many), strict=True):
+        plots.cloud(panel, walks[name][-1, :points], colours[:points], name)
+
+    noise, step, way, height = axes[1]
+    start, astray = walks[many][0], off[:points]
+    plots.cloud(noise, start[:points], colours[:points], "noise,\nand a line")
+    for panel, x in ((axes[0, 1], walks[last][-1]), (noise, start)):
+        panel.scatter(*x[:points][astray].T, s=8, c=plots.INK, linewidths=0)
+    noise.plot(*start[points:].T, color=plots.INK, lw=0.8)
+    few = slice(points, None, 80)
+    for panel, name in ((step, last), (way, many)):
+        plots.trajectories(panel, walks[name][:, few], colours[few])
+        title = f"the line:\n{name}"
+        plots.cloud(panel, walks[name][-1, few], marked[few], title, size=9)
+    along = start[points:, 1]
+    leaps = walks[many][-1, points:].diff(dim=0).norm(dim=1)
+    border = along[leaps.argmax()].item()
+    for name, colour in ((many, plots.GREY), (last, plots.INK)):
+        end = walks[name][-1, points:, 1]
+        height.plot(along, end, color=colour, lw=2, label=name)
+    plots.frame(height, "how high the line\nends, at its border")
+    height.set(xlim=(border - 0.15, border + 0.15), ylim=(-1.5, 1.5), aspect="auto")
+    height.set_box_aspect(1)
+    height.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
 
 
 # --- Pictures ---------------------------------------------------------------

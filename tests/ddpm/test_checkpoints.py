@@ -116,11 +116,12 @@ def test_bare_state_dicts(tmp_path, capsys):
     assert "taken to predict the noise" in capsys.readouterr().out
 
 
-def test_half_precision_weights_are_used_in_full(tiny, tmp_path):
-    save_weights(lit(tiny), TINY, 2_000, tmp_path / "half.pt", half=True)
+def test_weights_of_few_bits_are_used_in_full(tiny, tmp_path):
+    save_weights(lit(tiny), TINY, 2_000, tmp_path / "small.pt", small=True)
     save_weights(tiny, TINY, 2_000, tmp_path / "full.pt")
-    assert (tmp_path / "half.pt").stat().st_size < (tmp_path / "full.pt").stat().st_size
-    diffusion = load_diffusion(tmp_path / "half.pt", "cpu")
+    small, full = ((tmp_path / f"{n}.pt").stat().st_size for n in ("small", "full"))
+    assert small < full
+    diffusion = load_diffusion(tmp_path / "small.pt", "cpu")
     assert torch.equal(diffusion.alphas_cumprod, tiny.alphas_cumprod)
     assert all(p.dtype == torch.float32 for p in diffusion.parameters())
     a, b = (denoise(d, draw_noise([3], 16), 4) for d in (diffusion, tiny))
@@ -198,7 +199,7 @@ def test_weights_that_do_not_fit_name_the_tensor(tiny, tmp_path, change):
 
 def test_names_and_torus_travel_in_the_file(torus, tmp_path):
     path = tmp_path / "torus.pt"
-    save_weights(torus, TORUS, 5_000, path, half=True)
+    save_weights(torus, TORUS, 5_000, path, small=True)
     again = load_diffusion(path, "cpu")
     assert again.model.families == ("kente", "adire", "kuba")
     label = again.model.one_hot(["kuba"])
@@ -305,7 +306,43 @@ def test_an_older_library_is_named_with_its_version(tmp_path):
     state = library_file(tmp_path / "a.pt").state_dict()
     state = {k.replace(".2.to_", ".2.fn.fn.to_"): v for k, v in state.items()}
     torch.save({"step": 5, "model": state, "version": "1.0.0"}, tmp_path / "a.pt")
-    with pytest.raises(UserError, match=r"version 1\.0\.0 .*pytorch==1\.0\.0"):
+    with pytest.raises(UserError, match=r'version 1\.0\.0 .*pytorch==1\.0\.0"'):
+        load_diffusion(tmp_path / "a.pt", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "last"),  # as in the library's history
+    [
+        ("model.", "denoise_fn.", "0.25"),
+        ("loss_weight", "p2_loss_weight", "1.5"),
+        ("norm.g", "norm.bias", "2"),
+    ],
+)
+def test_a_library_that_did_not_tell_its_version_is_told_by_names(
+    new, old, last, tmp_path
+):
+    state = library_file(tmp_path / "a.pt").state_dict()
+    ema = {f"ema_model.{k.replace(new, old, 1)}": v for k, v in state.items()}
+    ema.popitem()  # else the first of them could be read: nothing but a prefix differs
+    torch.save({"step": 5, "model": state, "ema": ema}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=f'before {last}, .*-pytorch<{last}"'):
+        load_diffusion(tmp_path / "a.pt", "cpu")
+
+
+@pytest.mark.parametrize("gamma", [0.5, 3, 20])
+@pytest.mark.parametrize("objective", ["pred_noise", "pred_v", "pred_x0"])
+def test_min_snr_of_any_gamma_tells_the_objective(objective, gamma):
+    how = {"min_snr_loss_weight": True, "min_snr_gamma": gamma, "objective": objective}
+    diffusion = GaussianDiffusion(Unet(8, dim_mults=(1, 2)), image_size=16, **how)
+    state = {k: v.half() for k, v in diffusion.state_dict().items()}
+    assert checkpoints.config_of({"model": state})["objective"] == objective
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_a_file_of_eight_bits_is_named(dtype, tmp_path):
+    state = library_file(tmp_path / "a.pt").state_dict()
+    torch.save({k: v.to(dtype) for k, v in state.items()}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"a\.pt is broken: .* no tensor of plain"):
         load_diffusion(tmp_path / "a.pt", "cpu")
 
 
@@ -440,7 +477,7 @@ def test_weights_that_16_bits_cannot_hold_are_not_written(tiny, tmp_path):
     with torch.no_grad():
         tiny.model.init_conv.weight.mul_(1e9)
     with pytest.raises(UserError, match="would hold NaN or infinity"):
-        save_weights(tiny, TINY, 5_000, path, half=True)
+        save_weights(tiny, TINY, 5_000, path, small=True)
     assert path.read_text() == "the one before"
 
 

@@ -1,20 +1,26 @@
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
+from ddpm import dataset
 from ddpm.dataset import (
     COUNT,
     draw_all,
     draw_textiles,
     load_folder,
+    load_labelled,
     load_picture,
     stamp,
     textiles,
@@ -122,6 +128,14 @@ def test_a_damaged_array_is_drawn_again(tmp_path):
         assert torch.equal(draw_all(3, data=tmp_path), images)
 
 
+def test_workers_that_inherit_nothing_draw_the_same(tmp_path, monkeypatch):
+    """As those of macOS and Windows, which are spawned, not forked."""
+    spawn = multiprocessing.get_context("spawn")
+    monkeypatch.setattr(dataset, "multiprocessing", spawn)
+    drawn = draw_all(2, first=7, data=tmp_path).permute(0, 2, 3, 1)
+    assert np.array_equal(drawn, [textiles.pattern(seed) for seed in (7, 8)])
+
+
 def test_no_two_textiles_are_alike():
     images = np.stack([textiles.pattern(seed) for seed in range(200)]).reshape(200, -1)
     images = images.astype(float)
@@ -189,6 +203,63 @@ def test_white_is_the_largest_number_of_so_many_bits(tmp_path, bits, kind):
     pixels = np.tile(ramp, (64, 1)).astype(np.uint16 if kind == "PNG" else np.int32)
     out = load_one(tmp_path, "deep", _encode(Image.fromarray(pixels), kind))
     assert np.abs(out[10, :, 0] - 255 * ramp / (2**bits - 1)).max() <= 1.5
+
+
+def png_header(width, height, depth, kind):
+    """What a PNG file begins with; `chunk` makes the rest."""
+    sizes = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sizes)
+
+
+def chunk(name, data):
+    check = struct.pack(">I", zlib.crc32(name + data))
+    return struct.pack(">I", len(data)) + name + data + check
+
+
+def deep_png(pixels):
+    """(64, 64, C) as a PNG file of 16 bits a colour, which Pillow cannot write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = png_header(64, 64, 16, {2: 4, 3: 2, 4: 6}[pixels.shape[-1]])
+    return header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def deep_tiff(pixels):
+    """(64, 64, 3) as a TIFF file of 16 bits a colour, compressed."""
+    data = zlib.compress(pixels.astype("<u2").tobytes())
+    tags = {256: 64, 257: 64, 258: 116, 259: 8, 262: 2, 273: 122, 277: 3, 278: 64}
+    tags[279] = len(data)
+    entries = [struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags.items()]
+    entries[2] = struct.pack("<HHII", 258, 3, 3, 122)
+    entries[5] = struct.pack("<HHII", 273, 4, 1, 128)
+    entries = b"".join(entries) + bytes(4)
+    return struct.pack("<2sHIH", b"II", 42, 8, 9) + entries + b"\x10\0" * 3 + data
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["PNG", "PNG with alpha", "TIFF"])
+def test_so_it_is_with_colours(tmp_path, bits, kind):
+    top = 2**bits - 1
+    pixels = np.zeros((64, 64, 3 + (kind == "PNG with alpha")), int)
+    pixels[..., 1] = np.linspace(0, top, 64)
+    pixels[..., 2] = top // 2
+    pixels[..., 3:] = top
+    data = deep_tiff(pixels) if kind == "TIFF" else deep_png(pixels)
+    out = load_one(tmp_path, "deep", data)
+    assert np.abs(out - 255 * pixels[..., :3] / top).max() <= 1.5
+
+
+def test_what_would_turn_black_or_fill_the_memory_is_left_out(tmp_path):
+    grey, no_pixels = np.full((64, 64, 2), 4095), chunk(b"IDAT", b"")
+    (tmp_path / "dark.png").write_bytes(deep_png(grey))  # with an alpha of its own
+    (tmp_path / "huge.png").write_bytes(png_header(13000, 13000, 8, 2) + no_pixels)
+    (tmp_path / "more.png").write_bytes(png_header(2**31 - 1, 9, 8, 2) + no_pixels)
+    (tmp_path / "good.png").write_bytes(deep_png(grey * 16 + 15))
+    images, skipped = load_folder(tmp_path)
+    assert len(images) == 1 and images.min() > 250
+    reasons = {path.name: reason for path, reason in skipped}
+    assert reasons.pop("dark.png").startswith("of 16 bits a colour, the upper ones")
+    huge = "of more than 89 million pixels: make it smaller"
+    assert reasons == {"huge.png": huge, "more.png": huge}
 
 
 def test_floats_with_holes_are_read(tmp_path):
@@ -311,3 +382,33 @@ def test_a_locked_folder_is_named(tmp_path, monkeypatch):
     images, skipped = load_folder(tmp_path)
     assert len(images) == 1
     assert skipped == [(tmp_path / "locked", "Permission denied")]
+
+
+def test_labels_are_those_of_torchvisions_image_folder(tmp_path):
+    for number, name in enumerate(["curtains", "Bags", "a/deep", "a", "curtains"]):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        image = Image.new("RGB", (8, 8), (40 * number, 0, 0))
+        image.save(tmp_path / name / f"{number}.png")
+    images, numbers, names, skipped = load_labelled(tmp_path, 8)
+    theirs = ImageFolder(str(tmp_path))
+    assert names == theirs.classes and not skipped
+    assert numbers.tolist() == theirs.targets
+    colours = [np.asarray(image)[0, 0, 0] for image, _ in theirs]
+    assert images[:, 0, 0, 0].tolist() == colours
+
+
+def test_pictures_without_a_subfolder_have_no_name(tmp_path):
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "loose.png")
+    (tmp_path / ".hidden").mkdir()
+    with pytest.raises(UserError, match=r"no subfolders .* leave out --labels"):
+        load_labelled(tmp_path)
+    (tmp_path / "red").mkdir()
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "red" / "1.png")
+    images, _, names, skipped = load_labelled(tmp_path)
+    assert (len(images), names) == (1, ["red"])
+    assert skipped == [(tmp_path / "loose.png", "in no subfolder, which would name it")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"No readable picture in .*empty"):
+        load_labelled(tmp_path)
+    with pytest.raises(UserError, match=r"nowhere: .* Give another folder"):
+        load_labelled(tmp_path / "nowhere")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, TORUS
 from denoising_diffusion_pytorch import Unet
 
 from ddpm.files import UserError
@@ -12,6 +12,7 @@ from ddpm.network import (
     PlacedConv2d,
     TorusConv2d,
     build,
+    renamed,
 )
 
 
@@ -92,3 +93,25 @@ def test_a_family_that_the_model_does_not_know_gets_the_list(torus):
         torus.model.one_hot(["tartan"])
     with pytest.raises(UserError, match="trained without names"):
         build(TINY).model.one_hot(["kente"])
+
+
+def answers(diffusion, name):
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    label = None if name is None else diffusion.model.one_hot([name, name])
+    return diffusion.model(x, torch.tensor([3, 900]), label)
+
+
+@pytest.mark.parametrize("families", [(), ("curtains", "kuba"), ("kente",)])
+def test_renamed_answers_as_before_where_names_are_the_same(families, torus):
+    other = renamed(torus, TORUS, families)
+    assert other.model.families == families
+    torch.testing.assert_close(answers(other, None), answers(torus, None))
+    for name in families:
+        begun = name if name in TORUS["families"] else None
+        torch.testing.assert_close(answers(other, name), answers(torus, begun))
+
+
+def test_a_network_without_names_is_given_some(tiny):
+    other = renamed(tiny, TINY, ("curtains",))
+    for name in ("curtains", None):
+        torch.testing.assert_close(answers(other, name), answers(tiny, None))

@@ -182,6 +182,34 @@ def test_blends_want_float64_of_the_processor_alone(blend):
         torch.testing.assert_close(found.as_subclass(torch.Tensor), expected)
 
 
+@pytest.mark.parametrize(
+    ("count", "across", "blocks"), [(4, 0, 0), (5, 3, 2), (8, 4, 2)]
+)
+def test_narrow_grid_has_all_pictures_at_most_four_beside_each_other(
+    tmp_path, count, across, blocks
+):
+    """Each picture of a colour of its own; the second row lacks the last."""
+    rows = [
+        [torch.full((3, 8, 8), (count * k + i) / 99) for i in range(count - k)]
+        for k in range(2)
+    ]
+    draw_rows(rows, count * ["t"], ["a", "b"], tmp_path / "a.png", narrow=True)
+    path = tmp_path / "a.narrow.png"
+    assert path.exists() == (count > 4)
+    if not path.exists():
+        return
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    rows_seen, seen = pixels[:, :, 0], set()
+    for k, row in enumerate(rows):
+        for i, image in enumerate(row):
+            grey = round(255 * image[0, 0, 0].item())
+            ys, xs = np.where((pixels == grey).all(axis=2))
+            place = np.median(ys) / len(rows_seen), np.median(xs) / rows_seen.shape[1]
+            seen.add((int(place[0] * 2 * blocks), int(place[1] * across)))
+            assert (i // across * 2 + k, i % across) in seen
+    assert len(seen) == 2 * count - 1
+
+
 def test_titles_that_look_like_formulas_are_written_as_they_are(tmp_path):
     row = [torch.zeros(3, 8, 8)]
     draw_rows(

@@ -1,10 +1,12 @@
 """How scripts end, each in a process of its own: never in a traceback."""
 
+import errno
 import os
 import re
 import signal
 import subprocess
 import sys
+from ddpm.running import Unbroken
 
 import pytest
 
@@ -56,7 +58,42 @@ def test_streams_that_are_closed_stop_nothing(streams, flag, tmp_path):
     assert shell.stderr == ("" if "2>" in streams else "y\nthe sentence\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+@pytest.mark.parametrize("flag", ["", "-u"])
+@pytest.mark.parametrize("streams", [">/dev/full", ">/dev/full 2>&1", "2>/dev/full"])
+def test_a_full_disk_behind_a_stream_is_a_sentence(streams, flag):
+    call = "(print('x'), print('y', file=sys.stderr), sys.exit(1))"
+    shell = subprocess.run(
+        f'{sys.executable} {flag} -c "{RUN}run(lambda: {call})" {streams}',
+        shell=True,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+    assert shell.returncode == 1 and "Traceback" not in shell.stderr
+    if "2>" not in streams:
+        assert "What it prints to cannot be used: No space left" in shell.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends itself SIGINT")
+def test_a_pipe_closed_as_windows_says_it_stops_nothing_and_a_full_disk_does(tmp_path):
+    class Refusing:
+        def __init__(self, number, file):
+            self.number, self.fileno = number, file.fileno
+
+        def write(self, _):
+            raise OSError(self.number, os.strerror(self.number))
+
+    with (tmp_path / "stream").open("w", encoding="utf-8") as file:
+        Unbroken(Refusing(errno.EINVAL, file)).write("x")
+        file.write("y")  # is led nowhere from now on
+        file.flush()
+        with pytest.raises(OSError, match="No space left"):
+            Unbroken(Refusing(errno.ENOSPC, file)).write("x")
+    assert (tmp_path / "stream").read_bytes() == b""
+
+
 def test_ctrl_c_during_the_imports_is_a_sentence():
     code = "import ddpm, os, signal; os.kill(os.getpid(), signal.SIGINT); import torch"
     # Whoever started the tests may ignore Ctrl-C, which is inherited.
@@ -68,7 +105,7 @@ def test_ctrl_c_during_the_imports_is_a_sentence():
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("*.py")), ids=lambda p: p.name)
 def test_scripts_import_ours_before_what_takes_seconds(script):
-    lines = script.read_text().splitlines()
+    lines = script.read_text("utf-8").splitlines()
     imports = [line.split()[1] for line in lines if re.match("import |from ", line)]
     others = [
         name for name in imports if name.split(".")[0] not in sys.stdlib_module_names

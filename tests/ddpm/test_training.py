@@ -1,4 +1,5 @@
 import io
+import itertools
 import math
 import os
 import random
@@ -8,6 +9,7 @@ import socket
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -16,13 +18,14 @@ from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 from PIL import Image
 from torch.multiprocessing import start_processes
 
-from ddpm import training
-from ddpm.checkpoints import load_diffusion
+from ddpm import copying, training
+from ddpm.checkpoints import load_diffusion, save_weights
+from ddpm.copying import Album
 from ddpm.dataset import load_folder
 from ddpm.files import UserError
 from ddpm.network import build
-from ddpm.sampling import denoise
-from ddpm.training import Preset, draw_batch, learning_rate
+from ddpm.steering import draw
+from ddpm.training import FROM_START, MANY, Preset, draw_batch, learning_rate
 
 PRESET = Preset(
     name="tiny",
@@ -58,10 +61,10 @@ def lab(tmp_path):
 def hasty_pictures(monkeypatch):
     """The pictures of milestones in 2 steps: what they look like is not the matter."""
 
-    def hasty(diffusion, noise, steps, sampler):
-        return denoise(diffusion, noise, 2, sampler)
+    def hasty(diffusion, seeds, steps, sampler):
+        return draw(diffusion, seeds, 2, sampler)
 
-    monkeypatch.setattr(training, "denoise", hasty)
+    monkeypatch.setattr(training, "draw", hasty)
 
 
 def train(lab, out, preset=PRESET, **more):
@@ -188,26 +191,24 @@ def test_batches(lab):
     images = (
         torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1).expand(10, 3, 4, 4)
     )
-    batches = [draw_batch(images, step, 3, 1000, flips=False) for step in range(6)]
+    batches = [draw_batch(images, step, 3, 1000) for step in range(6)]
     for epoch in (batches[:3], batches[3:]):  # 10 // 3 = 3 batches an epoch
-        seen = torch.cat([x_0[:, 0, 0, 0] for x_0, _, _ in epoch]) * 255
+        seen = torch.cat([x_0[:, 0, 0, 0] for x_0, *_ in epoch]) * 255
         assert len(set(seen.round().tolist())) == 9  # no picture twice
-    for _, t, noise in batches:
+    for _, t, noise, _ in batches:
         assert t.dtype == torch.int64 and t.min() >= 0 and t.max() < 1000
         assert len({int(third) for third in t * 3 // 1000}) == 3  # evenly spread
         assert noise.shape == (3, 3, 4, 4)
-    t = torch.cat(
-        [draw_batch(images, s, 10, 1000, False, middle=True)[1] for s in range(99)]
-    )
+    t = torch.cat([draw_batch(images, s, 10, 1000, middle=True)[1] for s in range(99)])
     inside = ((t >= 30) & (t < 450)).float().mean()
     assert inside == pytest.approx(0.5 + 0.5 * 0.42, abs=0.02)
-    again = draw_batch(images, 4, 3, 1000, flips=False)
-    assert all(torch.equal(a, b) for a, b in zip(again, batches[4], strict=True))
+    again = draw_batch(images, 4, 3, 1000)
+    assert all(map(torch.equal, again[:3], batches[4][:3]))
 
 
-def test_flips_mirror_about_half_of_the_pictures():
+def test_mirrors_about_half_of_the_pictures():
     images = torch.arange(4, dtype=torch.uint8).expand(64, 3, 4, 4)
-    x_0, _, _ = draw_batch(images, 0, 64, 1000, flips=True)
+    x_0, *_ = draw_batch(images, 0, 64, 1000, ("mirror",), side=4)
     mirrored = x_0[:, 0, 0, 0] > 0
     assert 20 < mirrored.sum() < 44
     assert torch.equal(x_0[mirrored][0], x_0[~mirrored][0].flip(-1))
@@ -215,10 +216,10 @@ def test_flips_mirror_about_half_of_the_pictures():
 
 def test_learning_rate_warms_up_and_decays():
     falling = {"warm_up": 2, "decays": True}
-    assert learning_rate(1e-3, 0, 100, **falling) == pytest.approx(0.5e-3)
-    assert learning_rate(1e-3, 50, 100, **falling) == pytest.approx(0.5e-3)
-    assert learning_rate(1e-3, 99, 100, **falling) == pytest.approx(1e-5)
-    assert learning_rate(1e-3, 99, 100, warm_up=2, decays=False) == 1e-3
+    assert learning_rate(1e-3, 0, 0.0, **falling) == pytest.approx(0.5e-3)
+    assert learning_rate(1e-3, 50, 0.5, **falling) == pytest.approx(0.5e-3)
+    assert learning_rate(1e-3, 99, 0.99, **falling) == pytest.approx(1e-5)
+    assert learning_rate(1e-3, 99, 0.99, warm_up=2, decays=False) == 1e-3
 
 
 def test_too_few_pictures_say_what_to_do(lab):
@@ -304,9 +305,7 @@ def test_weights_that_are_not_numbers_are_not_saved(lab, monkeypatch):
             next(model.parameters()).data[0] = math.nan
 
     monkeypatch.setattr(training, "ema_update", spoil)
-    with pytest.raises(
-        UserError, match=r"loss is nan at step 4.*without --start and --f"
-    ):
+    with pytest.raises(UserError, match=r"loss is nan at step 4.*without --fresh"):
         train(lab, "run")
     assert [p.name for p in lab.rglob("model-*.pt")] == ["model-1.pt"]
 
@@ -336,6 +335,21 @@ def test_a_new_run_can_begin_with_given_weights(lab):
     second = weights(lab / "second" / "training_results" / "model-3.pt")
     for name, tensor in weights(first)["ema"].items():
         assert torch.equal(second["model"][name.removeprefix("ema_model.")], tensor)
+
+
+def test_a_new_run_can_begin_with_weights_of_the_one_it_moves_aside(lab):
+    train(lab, "run", steps=2)
+    results = lab / "run" / "training_results"
+    first, still = results / "model-1.pt", replace(PRESET, learning_rate=0.0)
+    kept = first.read_bytes()
+    with pytest.raises(UserError, match=r"typo\.pt does not exist"):
+        train(lab, "run", start=results / "typo.pt", fresh=True)
+    assert first.read_bytes() == kept  # the run is not moved aside for nothing
+    train(lab, "run", still, steps=2, start=first, fresh=True)
+    assert (results / "old-1" / "model-1.pt").read_bytes() == kept
+    averaged = weights(results / "old-1" / "model-1.pt")["ema"]
+    for name, tensor in weights(first)["model"].items():
+        assert torch.equal(averaged[f"ema_model.{name}"], tensor)
 
 
 def test_weights_to_begin_with_have_to_be_there(lab):
@@ -408,7 +422,9 @@ SPOILT = {
 def test_a_broken_milestone_is_named_and_the_one_before_taken(
     kind, two_milestones, tmp_path, capsys
 ):
-    path = tmp_path / "model-2.pt"
+    results = tmp_path / "training_results"
+    results.mkdir()
+    path = results / "model-2.pt"
     shutil.copy(two_milestones / "model-2.pt", path)
     if kind in SPOILT:
         state = weights(path)
@@ -418,17 +434,17 @@ def test_a_broken_milestone_is_named_and_the_one_before_taken(
         path.write_bytes(path.read_bytes()[: 5_000 if kind == "cut" else 0])
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"No milestone in .* begin anew with --fresh"):
-        begin(tmp_path)
-    shutil.copy(two_milestones / "model-1.pt", tmp_path)
+        begin(results)
+    shutil.copy(two_milestones / "model-1.pt", results)
     capsys.readouterr()
-    run = begin(tmp_path)
+    run = begin(results)
     out = capsys.readouterr().out
     assert out.count("Left out: ") == 1 and "model-2.pt" in out
     assert run.step == 2
     assert path.read_bytes() == before
-    training.save_milestone(run, PRESET, tmp_path, False)
+    training.save_milestone(run, PRESET, tmp_path, 6, picture=False)
     assert path.read_bytes() == before  # nor is it overwritten
-    assert weights(tmp_path / "model-3.pt")["step"] == 2
+    assert weights(results / "model-3.pt")["step"] == 2
 
 
 def test_the_optimiser_goes_on_with_the_rates_of_the_preset(two_milestones):
@@ -488,7 +504,7 @@ def test_uniform_weight_is_the_mean_squared_error_of_v(lab):
     diffusion = build(PRESET.config)
     images, _ = load_folder(lab / "pictures", 16)
     images = torch.from_numpy(images).permute(0, 3, 1, 2)
-    x, t, noise = draw_batch(images, 0, 4, 50, flips=True)
+    x, t, noise, _ = draw_batch(images, 0, 4, 50, ("mirror",), side=16)
     a = diffusion.alphas_cumprod[t].reshape(-1, 1, 1, 1)
     x = 2 * x - 1
     v = a.sqrt() * noise - (1 - a).sqrt() * x  # Salimans and Ho (2022), appendix D
@@ -698,3 +714,247 @@ def test_results_that_cannot_be_written_to_are_named_before_training(lab):
     (lab / "run" / "training_results").touch()
     with pytest.raises(UserError, match=r"training_results: .* Give another folder"):
         train(lab, "run")
+
+
+# --- One's own pictures, from weights that can draw, within some minutes --------
+
+
+OWN = replace(
+    PRESET,
+    config=FROM_START,
+    steps=MANY,
+    save_every=MANY,
+    minutes=3,
+    held_out=0.2,
+)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is ten seconds further whenever somebody looks: 18 steps in all."""
+    ticks = itertools.count(0, 10)
+    monkeypatch.setattr(training, "monotonic", lambda: next(ticks))
+
+
+@pytest.fixture
+def numbers(monkeypatch):
+    """Copying numbers in place of those that are measured."""
+    given = [1.0] * 99
+    monkeypatch.setattr(Album, "number", lambda self, samples: given.pop(0))
+    return given
+
+
+@pytest.fixture
+def known(lab):
+    """The file of a model that knows three families, and can be asked in one pass."""
+    config = TINY | {"image_size": 16, "timesteps": 50, "padding": "circular"}
+    config |= {"families": ("kente", "kuba", "adire"), "guidance": "one pass"}
+    torch.manual_seed(5)
+    diffusion = build(config)
+    torch.nn.init.normal_(diffusion.model.time_mlp.rows.weight)
+    save_weights(diffusion, config, 70, lab / "known.pt")
+    return lab / "known.pt"
+
+
+def own(lab, out, preset=OWN, **more):
+    train(lab, out, preset, start=lab / "known.pt", **more)
+
+
+def rate_of(milestone):
+    return milestone["opt"]["param_groups"][0]["lr"]
+
+
+def test_a_run_ends_with_its_minutes_and_keeps_one_milestone(
+    lab, known, clock, numbers, capsys
+):
+    own(lab, "run")
+    results = lab / "run" / "training_results"
+    (last,) = results.glob("model-*.pt")
+    state = weights(last)
+    assert (state["step"], state["seconds"]) == (18, 180)
+    assert [step for step, _ in state["losses"]] == [6, 12, 18]  # one a minute
+    assert len(list(results.glob("sample-*.png"))) == 3
+    assert (results / copying.PICTURE).exists()
+    assert rate_of(state) == pytest.approx(1e-3 * (1 - 170 / 180))
+    assert "These are new" in (out := capsys.readouterr().out) and "--back" in out
+    final = weights(lab / "run" / "models" / "ddpm_african_fabrics.pt")
+    assert final["step"] == 70 + 18
+    for name, tensor in final["ema"].items():
+        assert torch.equal(tensor, state["ema"][name])
+
+
+def test_the_same_command_goes_on_and_uses_the_minutes_that_are_left(
+    lab, known, clock, numbers, monkeypatch, capsys
+):
+    own(lab, "whole")
+    draw_batch = training.draw_batch
+
+    def interrupting(images, step, *rest):
+        if step in (3, 14):
+            signal.raise_signal(signal.SIGINT)
+        return draw_batch(images, step, *rest)
+
+    monkeypatch.setattr(training, "draw_batch", interrupting)
+    for minute in (1, 2):
+        with pytest.raises(UserError, match=rf"minute {minute} of 3\. The same comm"):
+            own(lab, "stopped")
+    own(lab, "stopped")
+    assert "from step 15 to 3 minutes" in capsys.readouterr().out
+    a, b = (
+        weights(next((lab / run / "training_results").glob("model-*.pt")))
+        for run in ("whole", "stopped")
+    )
+    assert_same_weights(a, b)
+    assert b["seconds"] == 180
+    assert len(list((lab / "stopped").rglob("model-*.pt"))) == 1
+    with pytest.raises(UserError, match=r"at step 18 already.*--fresh"):
+        own(lab, "stopped")
+
+
+def test_with_steps_the_time_plays_no_part(lab, known, numbers, monkeypatch):
+    for run, pace in (("slow", 50), ("fast", 1)):
+        ticks = itertools.count(0, pace)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "monotonic", lambda: next(ticks))  # noqa: B023
+            own(lab, run, replace(OWN, save_every=2), steps=6)
+    a, b = (
+        weights(next((lab / run / "training_results").glob("model-*.pt")))
+        for run in ("slow", "fast")
+    )
+    assert_same_weights(a, b)
+    assert [step for step, *_ in a["copying"]] == [2, 4, 6]
+
+
+def test_where_copying_begins_the_weights_from_before_are_kept(
+    lab, known, clock, numbers, capsys
+):
+    numbers[:2] = [0.9, 0.2]
+    own(lab, "run")
+    out = capsys.readouterr().out
+    assert "These are copies" in out and "weights of step 6 are kept" in out
+    results = lab / "run" / "training_results"
+    (last,) = results.glob("model-*.pt")
+    assert weights(last)["step"] == 12  # it has stopped
+    final = lab / "run" / "models" / "ddpm_african_fabrics.pt"
+    assert weights(final)["step"] == 70 + 6
+    with pytest.raises(UserError, match="at step 12 already"):
+        own(lab, "run")
+    assert "These are copies" in capsys.readouterr().out
+    assert weights(final)["step"] == 70 + 6
+
+
+def test_held_out_pictures_are_never_trained_on(lab, known, numbers, monkeypatch):
+    seen, draw_batch = set(), training.draw_batch
+
+    def watching(images, *rest):
+        seen.update(int(image[0, 0, 0]) // 20 for image in images)
+        return draw_batch(images, *rest)
+
+    monkeypatch.setattr(training, "draw_batch", watching)
+    own(lab, "run", steps=6)
+    assert len(seen) == 13 - 3  # a fifth, rounded up
+    train(lab, "all")
+    assert len(seen) == 13
+
+
+def test_the_first_weights_are_those_of_no_name(lab, known):
+    """Whatever it was told, a network that forgets names draws as it did without."""
+    train(lab, "run", replace(OWN, learning_rate=0.0), start=known, steps=1)
+    mine = load_diffusion(
+        next((lab / "run" / "training_results").glob("model-*.pt")), "cpu"
+    )
+    theirs = load_diffusion(known, "cpu")
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 40])
+    assert mine.model.families == () and mine.model.guidance == "two passes"
+    torch.testing.assert_close(mine.model(x, t), theirs.model(x, t))
+
+
+def in_folders(lab):
+    """The pictures, sorted into two folders; one name is known to the model."""
+    for number, path in enumerate(sorted((lab / "pictures").glob("*.png"))):
+        folder = lab / "pictures" / ("kuba" if number % 2 else "my curtains")
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+
+
+def test_names_of_folders_can_be_asked_for(lab, known, numbers, capsys):
+    in_folders(lab)
+    train(lab, "run", OWN, start=known, steps=6, labels=True)
+    assert "Names: kuba, my curtains" in capsys.readouterr().out
+    final = lab / "run" / "models" / "ddpm_african_fabrics.pt"
+    diffusion = load_diffusion(final, "cpu")
+    assert diffusion.model.families == ("kuba", "my curtains")
+    rows = [d.model.time_mlp.rows.weight for d in (diffusion, load_diffusion(known))]
+    kuba, curtains, unnamed = rows[0].T
+    before = dict(zip(("kente", "kuba", "adire", None), rows[1].T, strict=True))
+    for row, begun in ((kuba, "kuba"), (curtains, None), (unnamed, None)):
+        apart = {name: (row - old).norm().item() for name, old in before.items()}
+        assert min(apart, key=apart.get) == begun  # a few steps from where it began
+    assert not torch.equal(curtains, unnamed)
+    assert draw(diffusion, range(3), 2, "dpmpp").shape == (3, 3, 16, 16)
+
+
+def test_one_label_in_ten_is_left_out_and_the_others_are_right():
+    images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
+    rows = torch.eye(5)[torch.arange(100) % 4]
+    unnamed = 0
+    for step in range(20):
+        x_0, *_, labels = draw_batch(
+            images.expand(100, 3, 4, 4), step, 50, 1000, labels=rows
+        )
+        number = (x_0[:, 0, 0, 0] * 255).round().long() % 4
+        named = labels[:, 4] == 0
+        assert torch.equal(labels[named], torch.eye(5)[number[named]])
+        unnamed += (~named).sum().item()
+    assert unnamed / 1000 == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["any", "none"])
+def test_a_folder_whose_name_means_something_else_is_named(name, lab, known):
+    (lab / "pictures" / name).mkdir()
+    shutil.copy(lab / "pictures" / "00.png", lab / "pictures" / name)
+    with pytest.raises(UserError, match=f"--family {name} means"):
+        train(lab, "run", OWN, start=known, labels=True)
+
+
+def test_other_pictures_or_another_start_are_another_run(lab, known, clock, numbers):
+    own(lab, "run", steps=6)
+    before = {p: p.stat().st_mtime_ns for p in (lab / "run").rglob("*")}
+    shutil.copy(known, lab / "other.pt")
+    with pytest.raises(UserError, match=r"one lies in .* add --fresh"):
+        train(lab, "run", OWN, start=lab / "other.pt")
+    (lab / "pictures" / "12.png").unlink()
+    with pytest.raises(UserError, match=r"from other pictures.*--fresh"):
+        own(lab, "run")
+    assert before == {p: p.stat().st_mtime_ns for p in (lab / "run").rglob("*")}
+
+
+def test_a_model_that_lies_there_is_not_lost(lab, known, clock, numbers):
+    final = lab / "run" / "models" / "ddpm_african_fabrics.pt"
+    final.parent.mkdir(parents=True)
+    final.write_text("of a friend")
+    own(lab, "run")
+    kept = lab / "run" / "training_results" / "old-1" / final.name
+    assert kept.read_text() == "of a friend" and weights(final)["step"] == 88
+
+
+def test_a_network_that_draws_its_training_pictures_is_caught(
+    lab, known, clock, monkeypatch, capsys
+):
+    """Noise at first, then more and more what it was trained on."""
+    rng = np.random.default_rng(0)
+    for path in (lab / "pictures").iterdir():
+        checks = np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((4, 4, 1)))
+        Image.fromarray(checks.astype(np.uint8)).save(path)
+    images = load_folder(lab / "pictures", 16)[0]
+    images = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    learnt = iter([0.0, 0.9])
+
+    def draw(diffusion, seeds, steps, sampler):
+        by_heart = next(learnt)
+        return by_heart * images.flip(-1) + (1 - by_heart) * torch.rand(images.shape)
+
+    monkeypatch.setattr(training, "draw", draw)
+    own(lab, "run")
+    assert "These are copies: at step 12" in capsys.readouterr().out
+    assert weights(lab / "run" / "models" / "ddpm_african_fabrics.pt")["step"] == 76

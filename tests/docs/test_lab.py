@@ -28,7 +28,9 @@ def address(tmp_path_factory):
     """A page of the laboratory alone, on disk."""
     page = (ROOT / "from_scratch" / "README.rst").read_text("utf-8")
     block = re.search(r' *<div class="lab">.*?</div>', page, re.S)[0]
-    scripts = re.search(r"^LAB = \[(.*)\]$", (ROOT / "docs/conf.py").read_text(), re.M)
+    scripts = re.search(
+        r"^LAB = \[(.*)\]$", (ROOT / "docs/conf.py").read_text("utf-8"), re.M
+    )
     head = [
         f'<link rel="stylesheet" href="{(LAB / "lab.css").as_uri()}">',
         *(

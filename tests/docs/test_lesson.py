@@ -18,15 +18,18 @@ from denoising_diffusion_pytorch.denoising_diffusion_pytorch import (
     linear_beta_schedule,
 )
 
+import exercise1_generate
 import exercise2_explore
 import exercise3_train
 from checks.folder import BEYOND, GOALS
 from comparison import dcgan
+from ddpm import copying
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
 from ddpm.pictures import lerp, make_grid, slerp, upscale
 from ddpm.sampling import SAMPLERS, denoise, draw_noise, predictor, timestep_pairs
+from exercise4_steer import known_pixels
 from models.train_embedded import Settings
 from visuals import style
 
@@ -82,6 +85,19 @@ def loss_of_zero():
     return f"{(square.mean() + square[30:450].mean()) / 2:.2f}"
 
 
+@functools.cache
+def logged_losses():
+    path = ROOT / "training_results" / "embedded" / "log.csv"
+    rows = csv.DictReader(path.read_text("utf-8").splitlines())
+    return [f"{float(row['loss']):.3f}" for row in rows]
+
+
+def largest_step():
+    text = (ROOT / "comparison" / "results" / "smoothness.txt").read_text("utf-8")
+    median = re.search(r"largest step / mean step +(\S+)", text)[1]
+    return f"{float(median):.1f}"
+
+
 def spacing():
     pairs = timestep_pairs(load_diffusion(EMBEDDED_WEIGHTS, "cpu").num_timesteps, 250)
     (gap,) = {t - t_next for t, t_next in pairs}
@@ -99,6 +115,10 @@ NUMBERS = {
     "data_variance": lambda: f"{textile_moments()[0]:.2f}",
     "share_at_half": lambda: share(0.5),
     "loss_zero": loss_of_zero,
+    "loss_first": lambda: logged_losses()[0],
+    "loss_last": lambda: logged_losses()[-1],
+    "copies": lambda: f"{copying.COPIES:g}",
+    "own_minutes": lambda: f"{exercise3_train.OWN.minutes:g}",
     "embedded_parameters": lambda: parameters(load_diffusion(EMBEDDED_WEIGHTS, "cpu")),
     "label_width": lambda: str(
         load_diffusion(EMBEDDED_WEIGHTS, "cpu").model.time_mlp.rows.out_features
@@ -107,6 +127,7 @@ NUMBERS = {
     "ddpm_pictures": lambda: (
         f"{read_checkpoint(EMBEDDED_WEIGHTS)['step'] * Settings().batch_size:,}"
     ),
+    "first_seed": lambda: str(exercise1_generate.RANDOM_SEED),
     "lesson_parameters": lambda: parameters(Unet(64, dim_mults=(1, 2, 4, 8))),
     "alpha_bar_100_linear": lambda: f"{alpha_bar(linear_beta_schedule, 100):.3f}",
     "alpha_bar_250_linear": lambda: f"{alpha_bar(linear_beta_schedule, 250):.3f}",
@@ -125,6 +146,7 @@ NUMBERS = {
     ),
     "ddim_spacing": spacing,
     "lerp_std": lerp_std,
+    "largest_step": largest_step,
 }
 
 
@@ -201,7 +223,7 @@ def test_listed_step_is_algorithm_2():
 def examples():
     """(expression, result) of the tables of functions."""
     tables = PAGE.split(".. functions\n")[1:]
-    assert len(tables) == 4
+    assert len(tables) == 6
     for table in tables:
         rows = re.split(r"\n(?=\S)", table)[0].split("* - ")[2:]
         for row in rows:
@@ -212,6 +234,8 @@ def examples():
 NAMES = {
     "np": np,
     "torch": torch,
+    "F": torch.nn.functional,
+    "known_pixels": known_pixels,
     "textiles": textiles,
     "load_diffusion": lambda: load_diffusion(EMBEDDED_WEIGHTS, "cpu"),
     **{f.__name__: f for f in (draw_noise, denoise, make_grid, predictor)},
@@ -450,14 +474,15 @@ def test_gan_is_faster_and_behind_in_every_other_column():
 
 
 def measured_with(weight):
-    """{row: what the second judge said of the model} as measure_model printed it."""
+    """{row: what measure_model printed of (model, floor) for the first, then the second
+    judge}: four numbers."""
     path = ROOT / "comparison" / "results" / f"guidance_{weight}.txt"
     _, table = path.read_text("utf-8").split(f", guidance {weight}, ")
     head, *rows = [line for line in table.splitlines()[1:] if line]
     assert [text.strip() for text in re.findall(r"[a-z]+, [a-z]+", head)] == [
         f"{who}, {judge}" for judge in ("first", "second") for who in ("model", "floor")
     ]
-    return {row[:26].strip(): float(row[26:].split()[2]) for row in rows}
+    return {row[:26].strip(): [*map(float, row[26:].split())] for row in rows}
 
 
 @pytest.mark.parametrize("title", ["README.rst", "models/README.rst"])
@@ -466,10 +491,46 @@ def test_guidance_table_is_what_was_measured(title):
     rows = re.findall(r"^ *(\d) +(\S+)(?: %)? +(\S+) +(\S+)", table, re.M)[:3]
     assert [row[0] for row in rows] == ["1", "2", "4"]
     for weight, asked, precision, recall in rows:
-        found = measured_with(weight)
+        found = {row: numbers[2] for row, numbers in measured_with(weight).items()}
         assert float(asked) == pytest.approx(100 * found["as asked"], abs=0.06)
         assert float(precision) == pytest.approx(found["precision"], abs=0.006)
         assert float(recall) == pytest.approx(found["recall"], abs=0.006)
+
+
+def test_what_the_card_says_falls_short_is_what_was_measured():
+    found, card = (
+        measured_with(2),
+        " ".join((ROOT / "models" / "README.rst").read_text("utf-8").split()),
+    )
+    first, _, second, floor = found["recall"]
+    assert (
+        f"recall is {first:.2f} and {second:.2f} where real cloth reaches {floor:.2f}"
+        in card
+    )
+    distance = found["Frechet distance"]
+    least, most = sorted(round(distance[i] / distance[i + 1]) for i in (0, 2))
+    assert (
+        f"the Fréchet distance is {least} to {most} times that of new textiles" in card
+    )
+    assert f"have {found['grain'][0] / found['grain'][1]:.2f} times their grain" in card
+    wax = found["wax_print: as asked"][2]
+    assert f"of wax prints the second judge calls {wax:.0%}".replace("%", " %") in card
+
+
+def test_minutes_of_training_are_those_of_the_log():
+    path = ROOT / "training_results" / "embedded" / "log.csv"
+    *_, last = csv.DictReader(path.read_text("utf-8").splitlines())
+    logged = round(float(last["minutes"]))
+    card = " ".join((ROOT / "models" / "README.rst").read_text("utf-8").split())
+    cost = (
+        rf"{logged} minutes on one CPU core and (\d+) more for guidance, some (\d+) for"
+    )
+    ((guidance, few),) = re.findall(cost, card)
+    words = " ".join(PAGE.split())
+    assert (
+        f"ours saw |ddpm_pictures|, in {logged + int(guidance) + int(few)}, and"
+        in words
+    )
 
 
 def test_every_family_has_a_row_and_a_source():
@@ -498,3 +559,12 @@ def test_goals_off_the_path_are_those_that_the_checker_calls_so():
     (early,) = re.findall(r"On the path: .* ``python exercise2.* --goal (\d)``", PAGE)
     on_path = {f"Goal {goal}" for goal in [*goals.split(" and "), early]}
     assert {f"Goal {goal}" for goal in GOALS} - on_path == set(BEYOND)
+
+
+def test_four_learnt_steps_cost_no_more_than_the_lesson_lets_one_hope():
+    text = (ROOT / "comparison" / "results" / "few_steps.csv").read_text("utf-8")
+    rows = {row["Walk"]: row for row in csv.DictReader(text.splitlines())}
+    many, few = rows["DPM-Solver++, 20 steps"], rows["fast, 4 steps"]
+    distance, precision = "Fréchet / floor", "Precision"
+    assert float(few[distance]) <= 1.5 * float(many[distance])
+    assert float(few[precision]) >= float(many[precision]) - 0.05

@@ -81,7 +81,9 @@ def test_runtime_is_the_pinned_one_with_its_licences():
     for name, pin in pins.items():
         hashes |= {path.split("/")[-1]: sha for path, sha in pin["files"].items()}
         licence = STATIC / f"LICENSE.{name.removesuffix('-web')}"
-        assert "Permission is hereby granted, free of charge" in licence.read_text()
+        assert "Permission is hereby granted, free of charge" in licence.read_text(
+            "utf-8"
+        )
     found = {
         name: hashlib.sha256(gzip.decompress(base64.b64decode(text))).hexdigest()
         for name, text in packed.items()
@@ -107,7 +109,7 @@ def diffusion():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A page of the lesson's title and its live models, rendered as the lesson is."""
-    lesson = (ROOT / "README.rst").read_text()
+    lesson = (ROOT / "README.rst").read_text("utf-8")
     block = r"^\.\. raw:: html\n\n(?: .*\n|\n)*"
     blocks = [b for b in re.findall(block, lesson, re.M) if 'class="live"' in b]
     assert len(blocks) == 4, "README.rst should show the live model four times"
@@ -645,6 +647,51 @@ def test_asked_for_a_cloth_it_draws_what_python_draws(visit, diffusion):
     assert difference(canvas(live, "picture"), expected) < VISIBLE
     assert "the picture, asked for none: " in picture.get_attribute("aria-label")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.skipif(2 not in MANIFEST["fewSteps"], reason="no walk of two steps")
+def test_cloth_follows_the_finger_and_is_drawn_in_full_where_it_rests(visit, diffusion):
+    page, _, live, *_ = visit()
+    label = labels_for(diffusion.model, "any", [42])
+    ends = draw_noise([42, 2]).split(1)
+    caption = live.locator("[data-part=pictureCaption]")
+    slider = live.get_by_role("slider", name="From noise A to noise B")
+
+    def in_python(sampler, steps, guidance=1):
+        noise = slerp(int(slider.input_value()) / 32, *ends)
+        how = {"label": label, "guidance": guidance}
+        return denoise(diffusion, noise, steps, sampler, **how)[0]
+
+    def glance(guidance=1):
+        expected = in_python("fast", 2, guidance)
+        for _ in range(200):  # until it has followed
+            page.wait_for_timeout(50)
+            if difference(canvas(live, "picture"), expected) < VISIBLE:
+                break
+        else:
+            pytest.fail("the picture of two steps did not come")
+        sync_api.expect(caption).to_contain_text("at a glance: 2 steps")
+
+    def rest(guidance=1):
+        sync_api.expect(caption).to_have_text("its picture", timeout=60_000)
+        expected = in_python("dpmpp", 20, guidance)
+        assert difference(canvas(live, "picture"), expected) < VISIBLE
+
+    press(live, "Morph", "Pause")
+    sync_api.expect(slider).to_be_enabled(timeout=60_000)
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 3, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for part in (0.3, 0.7):
+        page.mouse.move(box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+        glance()
+    page.mouse.up()
+    rest()
+    place = slider.input_value()
+    live.get_by_role("slider", name="Guidance").press("ArrowRight")
+    glance(guidance=1.5)
+    rest(guidance=1.5)
+    assert slider.input_value() == place
 
 
 def test_it_says_what_is_wrong_and_can_be_tried_again(visit):

@@ -35,7 +35,10 @@ def test_slides_are_large_and_animations_as_they_were(tmp_path, monkeypatch, cap
     slides.main(["--out", "s"])
     first, second, texts = sorted((tmp_path / "s").iterdir())
     assert first.read_bytes() == (ROOT / film[1]).read_bytes()
-    assert texts.read_text() == f"{first.name}: {film[2]}\n{second.name}: {still[2]}\n"
+    assert (
+        texts.read_text("utf-8")
+        == f"{first.name}: {film[2]}\n{second.name}: {still[2]}\n"
+    )
     with Image.open(second) as made:
         assert made.size == (1920, 1080)
     assert "2 slides" in capsys.readouterr().out

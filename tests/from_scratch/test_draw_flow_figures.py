@@ -8,7 +8,7 @@ import pytest
 import torch
 from notebook_checks import run_quickly, stored
 
-from from_scratch import train_images, train_toy2d
+from from_scratch import distill_toy2d, train_images, train_toy2d
 from from_scratch.denoisers import MLP
 from from_scratch.flow import EVALUATIONS, STRAIGHT, couple, sample
 from from_scratch.pages import draw_flow_figures, solution_flow
@@ -20,7 +20,7 @@ PAGE = (FOLDER / "flow.rst").read_text("utf-8")
 WORDS = " ".join(PAGE.split())
 MEASURED = json.loads((OUT / "measured.json").read_text())
 FEW, BENDS = MEASURED["few_steps"], MEASURED["pairs_and_flow"]
-OFF = MEASURED["solution"]["rows"]
+OFF, ONE_STEP = MEASURED["solution"]["rows"], MEASURED["one_step"]
 # Part 2 has measured DDIM on digits, with the same judge, noises and labels.
 PART_2 = json.loads((OUT.parent / "images" / "measured.json").read_text())["few_steps"]
 
@@ -37,6 +37,15 @@ def stated():
     for name, row in FEW.items():
         cells = [f"{row[str(n)]:.1f}" if str(n) in row else r"\-" for n in ASKED]
         yield f"{name} {' '.join(cells)} "
+    for name, row in ONE_STEP.items():
+        cells = f"{row['to real']:.3f} {row['ratio']:.2f} {row['off']:.2%}"
+        end = f"{row['stretch']:.0f}" if "stretch" in row else r"\-"
+        yield f"{name} {cells} {end} "
+    ends = (ONE_STEP[name] for name in ("teacher, 32 steps", "student, 1 step"))
+    steep, gentle = (row["stretch"] for row in ends)
+    yield f"neighbours end {steep:.0f} times as far"
+    yield f"does not learn a slope so steep: {gentle:.0f} in one step"
+    yield f"further than {distill_toy2d.OFF} from each of the {TRAINING_POINTS:,} points"
     rows = {"DDIM": PART_2["ddim"]}
     rows |= {name: MEASURED["digits"][name.lower()] for name in ("Euler", "Heun")}
     for name, row in rows.items():
@@ -80,6 +89,13 @@ def test_what_the_page_concludes_from_its_tables():
     (steps,) = couple.__defaults__
     assert TRAINING_POINTS * steps * EVALUATIONS["heun"] == 800_000
 
+    halvings = math.log2(distill_toy2d.STEPS)
+    lessons = TRAINING_POINTS * distill_toy2d.EPOCHS * halvings
+    assert 2 * lessons == 2_000_000  # the teacher is asked twice for each
+    assert (
+        distill_toy2d.STEPS == 32 and 3 * distill_toy2d.EPOCHS == solution_flow.EPOCHS
+    )
+
     part_2, digits = PART_2["ddim"], MEASURED["digits"]
     for n, row in digits["euler"].items():
         assert row["read as asked"] > part_2[n]["read as asked"]
@@ -92,15 +108,27 @@ def test_what_the_page_concludes_from_its_tables():
     assert digits["heun"][first]["recall"] > max(recalls)
 
 
+def test_one_step_is_as_near_to_the_data_and_more_often_off_them():
+    whole, one, *students, real = ONE_STEP.values()
+    assert all(row["ratio"] < 1.1 * whole["ratio"] for row in students)
+    assert one["ratio"] > 5 * whole["ratio"]
+    assert whole["stretch"] > 2 * students[-1]["stretch"]
+    stretches = [row["stretch"] for row in students]
+    assert stretches == sorted(stretches, reverse=True)
+    assert whole["off"] > real["off"]
+    assert 2.5 < students[-1]["off"] / whole["off"] < 3.5  # "three times as many"
+
+
 def test_commands_on_the_page_are_accepted():
     commands = re.findall(r"python -m from_scratch\.([\w.]+)([^\n`]*)", PAGE)
-    assert len(commands) >= 7
+    assert len(commands) >= 11
     for module, flags in commands:
         if module == "pages.solution_flow":
             assert not flags
         else:
-            script = {"train_toy2d": train_toy2d, "train_images": train_images}[module]
-            script.parse_args(flags.split())
+            scripts = (distill_toy2d, train_images, train_toy2d)
+            named = {s.__name__.removeprefix("from_scratch."): s for s in scripts}
+            named[module].parse_args(flags.split())
 
 
 def test_each_figure_on_the_page_is_one_that_a_script_draws():

@@ -15,7 +15,7 @@ PACKAGE = Path(from_scratch.__file__).parent
 
 def imported(path):
     """The names of the modules that a file imports, as written."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

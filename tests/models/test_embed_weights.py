@@ -58,3 +58,27 @@ def test_others_leave_those_that_are_there(spoil, embedded, tiny, tmp_path):
     with pytest.raises(UserError):
         embed_weights.main([str(tmp_path / "a.pt")])
     assert embedded.read_text() == "those before"
+
+
+def test_pictures_that_one_can_tell_apart_are_said_and_nothing_is_written(
+    embedded, tiny_file, monkeypatch, capsys
+):
+    levels = iter((0.0, 0.6))  # of the full weights, of those in few bits
+    monkeypatch.setattr(
+        embed_weights, "draw", lambda *_: torch.full((2, 3, 8, 8), next(levels) / 255)
+    )
+    with pytest.raises(
+        UserError, match=r"visibly other pictures.*ddpm/quantization\.py"
+    ):
+        embed_weights.main([str(tiny_file)])
+    assert embedded.read_text() == "those before"
+    assert "mean 0.60 (at most 0.5), largest 0.60" in capsys.readouterr().out
+
+
+def test_one_picture_may_differ_more_than_all_of_them():
+    exact = torch.zeros(16, 3, 8, 8)
+    rounded = exact.clone()
+    rounded[3] = 1.9 / 255
+    embed_weights.check_pictures(exact, rounded)
+    with pytest.raises(UserError):
+        embed_weights.check_pictures(exact, rounded * 1.1)

@@ -7,7 +7,12 @@ import pytest
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_schedule
 
-from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
+from ddpm.checkpoints import (
+    EMBEDDED_WEIGHTS,
+    load_diffusion,
+    read_checkpoint,
+    save_weights,
+)
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
 from ddpm.sampling import draw_noise
@@ -39,6 +44,17 @@ def test_file_is_small_and_describes_itself(embedded):
     assert f"{count:,} parameters" in CARD
     assert f"{checkpoint['step']:,} steps" in CARD
     assert embedded.model.families == tuple(textiles.FAMILIES)
+
+
+def test_in_8_bits_they_take_10_megabytes_and_draw_the_same(embedded, tmp_path):
+    """On four seeds what `models.embed_weights` asks of sixteen."""
+    config = read_checkpoint(EMBEDDED_WEIGHTS)["config"]
+    save_weights(embedded, config, 5_000, tmp_path / "small.pt", small=True)
+    assert (tmp_path / "small.pt").stat().st_size <= 10 * 10**6
+    small = load_diffusion(tmp_path / "small.pt", "cpu")
+    exact, rounded = (draw(d, range(4), 20, "dpmpp") for d in (embedded, small))
+    difference = (255 * (rounded - exact)).abs().mean(dim=(1, 2, 3))
+    assert difference.mean() < 0.5 and difference.max() < 2
 
 
 @torch.inference_mode()

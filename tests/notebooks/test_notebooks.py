@@ -142,7 +142,10 @@ def test_what_students_did_comes_back_as_scripts(tmp_path, capsys):
         (tmp_path / student / "Copy of exercise3_morph (1).ipynb").write_text(text)
     convert.main(["--back", str(tmp_path)])
     script = (ROOT / "exercise3_morph.py").read_text("utf-8")
-    made = {s: (tmp_path / s / "exercise3_morph.py").read_text() for s in ("ada", "bo")}
+    made = {
+        s: (tmp_path / s / "exercise3_morph.py").read_text("utf-8")
+        for s in ("ada", "bo")
+    }
     assert made["bo"] == script
     changed = script.replace("values = ...", "values = np.linspace(0, 1, num_frames)")
     assert made["ada"] == changed != script

@@ -31,9 +31,10 @@ with matplotlib.rc_context():  # the other tests keep matplotlib's own settings
 
 # What the exercises and the morph write lies there, too, and has tests of its own.
 WRITTEN_ELSEWHERE = "".join(p.read_text("utf-8") for p in ROOT.glob("*.py"))
+NARROW = set(VISUALS.glob("*.narrow.png"))
 PICTURES = {
     path
-    for path in VISUALS.iterdir()
+    for path in set(VISUALS.iterdir()) - NARROW
     if path.suffix in (".png", ".gif") and path.name not in WRITTEN_ELSEWHERE
 }
 
@@ -71,6 +72,17 @@ def test_picture_is_up_to_date_and_fit_for_the_page(path):
     manifest = json.loads(draw_all.MANIFEST.read_text())
     drawn_from = draw_all.inputs(path.with_suffix(".py"))
     assert manifest[path.stem] == drawn_from, "run python -m visuals.draw_all"
+
+
+@pytest.mark.parametrize("path", sorted(NARROW), ids=lambda path: path.stem)
+def test_narrow_picture_has_a_wide_one_and_its_letters_fit_a_phone(path):
+    name = path.name.replace(".narrow", "")
+    assert (VISUALS / name).exists()
+    with Image.open(path) as image:
+        # 358 pixels of a phone are at least 62 an inch: letters of 11 points are 9 high.
+        assert image.width / 192 < 358 / 62
+    if path.with_name(name) in PICTURES:
+        assert "save_both(" in path.with_name(name).with_suffix(".py").read_text()
 
 
 # --- Telling which are out of date ------------------------------------------
@@ -126,6 +138,7 @@ def test_only_what_is_out_of_date_is_drawn(tmp_path, monkeypatch, capsys, kind):
     assert "a: drawn in" in told[0] and "drawn in" in told[2]
     assert told[1] == "a: up to date\n"
     assert [a[2:4] for a in asked] == 2 * [["--out", str(VISUALS)]]
+    assert "--narrow" in asked[0] and "--narrow" in steered[0]
     assert [flags[:2] for flags in steered] == [["--out", str(VISUALS)]]
     assert all(command[1].is_file() for command in asked)
     script.write_text(script.read_text().replace("Title", "Other"))

@@ -72,10 +72,16 @@ window.LIVE = {
     ]
   },
   "guidance": "one pass",
-  "weights": "285e9206869a5791a80f139e715b857ad7b8738d46b4467effe3c659e7bd3b4a",
-  "step": 4137,
+  "fewSteps": [
+    8,
+    4,
+    2,
+    1
+  ],
+  "weights": "a13f3346489990eb54925981270c48e0f632db7c1a876ad86772348d4b10ba8b",
+  "step": 5737,
   "bytes": {
     "runtime.js": 4911578,
-    "network.js": 13113079
+    "network.js": 11784343
   }
 };
