@@ -791,7 +791,7 @@ def test_the_same_command_goes_on_and_uses_the_minutes_that_are_left(
 
     def interrupting(images, step, *rest):
         if step in (3, 14):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
         return draw_batch(images, step, *rest)
 
     monkeypatch.setattr(training, "draw_batch", interrupting)

@@ -58,7 +58,7 @@ def test_an_interrupted_write_leaves_the_old_picture():
     assert [p.name for p in Path().iterdir()] == ["picture.png"]
     nowhere = Path("picture.png/picture.png")
     with (
-        pytest.raises(SystemExit, match=r"Cannot write picture.png/picture.png: "),
+        pytest.raises(SystemExit, match=r"Cannot write .*picture.png.picture.png: "),
         replacing(nowhere) as temporary,
     ):
         temporary.write_text("new")
