@@ -63,9 +63,8 @@ class Album:
         return shown(self.images[number], self.side, *self.ways[way]) / 255
 
     def distances(self, samples):
-        """Of each sample (N, 3, H, W) in [0, 1] to its nearest page, by contrasts; 1
-        is
-        that of pictures held out (median): (N,).
+        """From each sample (N, 3, H, W) in [0, 1] to its nearest page, by contrasts:
+        (N,). 1 is the median of pictures held out.
         """
         return self.nearest(samples, contrasts)[0] / self.usual
 

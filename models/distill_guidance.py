@@ -13,19 +13,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
 from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_all
 from ddpm.files import UserError
-from ddpm.sampling import ONE_PASS
-from ddpm.training import compile_for, ema_update, precision, stop_signals
-from models.train_embedded import Settings, batch_of, make_optimizer
+from models.distillation import follow, strengths
+from models.train_embedded import Settings, autocast, batch_of
 
 SETTINGS = Settings(learning_rate=2e-4)
-WARM_UP = 50  # steps
-EMA_DECAY = 0.99
 
 
 def targets(teacher, x_t, t, label, w):
@@ -46,7 +42,7 @@ def loss_of(student, teacher, batch, w):
     x_0, t, noise, label = batch
     x_t = teacher.q_sample(x_0, t, noise)
     w = torch.where(label[:, -1] == 1, 1.0, w)  # no name has no strength
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision("cpu") == "bf16"):
+    with autocast():
         wanted = targets(teacher, x_t, t, label, w)
         answer = student.model(x_t, t, w[:, None] * label)
     return F.mse_loss(answer.float(), wanted)
@@ -57,30 +53,15 @@ def distill(teacher, images, steps, settings=SETTINGS):
     teacher.requires_grad_(False)
     student = copy.deepcopy(teacher).requires_grad_()
     ema = copy.deepcopy(teacher)
-    optimizer = make_optimizer(settings, student.model)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for model in (teacher.model, student.model):
-        compile_for(model, 10 * steps)
-    bar = tqdm(range(steps), desc="Distilling", disable=None)
-    with stop_signals() as stop:
-        for step in bar:
-            factor = min((step + 1) / WARM_UP, 1 - step / steps)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            # Batches that the teacher's training did not see.
-            batch = batch_of(images, 10**6 + step, settings)
-            rng = torch.Generator().manual_seed(step)
-            low, high = ONE_PASS
-            w = low + (high - low) * torch.rand(settings.batch_size, generator=rng)
-            loss = loss_of(student, teacher, batch, w)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            ema_update(ema, student, step + 1, EMA_DECAY)
-            bar.set_postfix(loss=f"{loss.item():.4f}")
-            if stop.is_set():
-                break
+
+    def loss_at(step):
+        # Batches that the teacher's training did not see.
+        batch = batch_of(images, 10**6 + step, settings)
+        rng = torch.Generator().manual_seed(step)
+        w = strengths(settings.batch_size, rng)
+        return "loss", loss_of(student, teacher, batch, w)
+
+    follow(student, ema, [teacher.model], loss_at, steps, settings)
     return ema
 
 

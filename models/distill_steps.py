@@ -15,19 +15,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
 from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_all
-from ddpm.network import LESSON_CONFIG, build
-from ddpm.sampling import ONE_PASS, timestep_pairs
-from ddpm.training import compile_for, ema_update, precision, stop_signals
-from models.train_embedded import Settings, batch_of, make_optimizer
+from ddpm.network import LESSON_CONFIG, ROWS, build
+from ddpm.sampling import timestep_pairs
+from models.distillation import follow, strengths
+from models.train_embedded import Settings, autocast, batch_of
 
 SETTINGS = Settings(learning_rate=1e-4, no_label=0.05)
-WARM_UP = 50  # steps
-EMA_DECAY = 0.99
 FEW_STEPS = (8, 4, 2, 1)
 # In how many steps the student walks in each batch, over and over; 0: any t, as before.
 TURNS = (4, 0, 2, 0, 4, 0, 1, 0, 8, 0)
@@ -36,9 +33,8 @@ HALVES = {8: 1, 4: 2}  # steps of second order of the teacher, for one of the st
 
 def angle(alpha_bar, t):
     """phi (B, 1, 1, 1) such that x_t = cos(phi) x_0 + sin(phi) eps; 0 for t = -1."""
-    return torch.acos(F.pad(alpha_bar, (1, 0), value=1.0)[t + 1].sqrt())[
-        :, None, None, None
-    ]
+    signal = F.pad(alpha_bar, (1, 0), value=1.0)[t + 1].sqrt()
+    return signal.acos()[:, None, None, None]
 
 
 def turn(x_t, v, by):
@@ -80,14 +76,11 @@ class Distillation:
 
     def ask(self, diffusion, label, steps=0):
         """velocity(x, t) -> v of a model that walks in `steps` steps; 0: in any."""
-        few = diffusion.model.few_steps
-        rows = torch.tensor([[float(k == steps) for k in few]]).expand(len(label), -1)
-        label = torch.cat([label, rows], dim=1)
+        if steps:
+            label = diffusion.model.in_steps(label, steps)
 
         def velocity(x, t):
-            with torch.autocast(
-                "cpu", torch.bfloat16, enabled=precision("cpu") == "bf16"
-            ):
+            with autocast():
                 return diffusion.model(x, t, label).float()
 
         return velocity
@@ -127,8 +120,7 @@ def widened(teacher, config):
     student = build(LESSON_CONFIG | config | {"few_steps": FEW_STEPS})
     rows = student.model.time_mlp.rows
     state = teacher.state_dict()
-    name = "model.time_mlp.rows.weight"
-    state[name] = F.pad(state[name], (0, rows.in_features - state[name].shape[1]))
+    state[ROWS] = F.pad(state[ROWS], (0, rows.in_features - state[ROWS].shape[1]))
     student.load_state_dict(state)
     return student
 
@@ -136,35 +128,17 @@ def widened(teacher, config):
 def distill(teacher, student, images, steps, settings=SETTINGS):
     """The averaged student after `steps` steps. images: (N, 3, H, W) uint8."""
     d = Distillation(teacher, student)
-    optimizer = make_optimizer(settings, student.model)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for model in (d.teacher.model, d.student.model, d.ema.model):
-        compile_for(model, 10 * steps)
-    losses = {}
-    bar = tqdm(range(steps), desc="Distilling", mininterval=10)
-    with stop_signals() as stop:
-        for step in bar:
-            factor = min((step + 1) / WARM_UP, 1 - step / steps)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            # Batches that the teacher's training did not see.
-            batch = batch_of(images, 2 * 10**6 + step, settings)
-            rng = torch.Generator().manual_seed(step)
-            low, high = ONE_PASS
-            w = low + (high - low) * torch.rand(settings.batch_size, generator=rng)
-            few = TURNS[step % len(TURNS)]
-            loss = d.loss(*batch, w, few, rng)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            ema_update(d.ema, student, step + 1, EMA_DECAY)
-            losses[few] = 0.95 * losses.get(few, loss.item()) + 0.05 * loss.item()
-            bar.set_postfix(
-                {f"loss {k}": f"{v:.4f}" for k, v in sorted(losses.items())}
-            )
-            if stop.is_set():
-                break
+
+    def loss_at(step):
+        # Batches that the teacher's training did not see.
+        batch = batch_of(images, 2 * 10**6 + step, settings)
+        rng = torch.Generator().manual_seed(step)
+        w = strengths(settings.batch_size, rng)
+        few = TURNS[step % len(TURNS)]
+        return f"loss {few}", d.loss(*batch, w, few, rng)
+
+    networks = [d.teacher.model, d.ema.model]
+    follow(student, d.ema, networks, loss_at, steps, settings)
     return d.ema
 
 

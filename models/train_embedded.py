@@ -96,12 +96,17 @@ def batch_of(images, step, settings):
     return x_0, t, noise, label.float()
 
 
+def autocast():
+    """bf16, where the processor computes in it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision("cpu") == "bf16")
+
+
 def loss_of(diffusion, x_0, t, noise, label):
     """Mean squared error of v (Salimans and Ho 2022, appendix D), a scalar."""
     alpha_bar = diffusion.alphas_cumprod[t][:, None, None, None]
     signal, strength = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
     x_t, v = signal * x_0 + strength * noise, signal * noise - strength * x_0
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision("cpu") == "bf16"):
+    with autocast():
         answer = diffusion.model(x_t, t, label)
     return F.mse_loss(answer.float(), v)
 

@@ -59,3 +59,16 @@ def torus():
     diffusion = build(TORUS)
     torch.nn.init.normal_(diffusion.model.time_mlp.rows.weight)
     return diffusion.eval()
+
+
+@pytest.fixture
+def teacher(torus):
+    """What a student is to learn from: it draws something, and knows families."""
+    return lit(torus)
+
+
+@pytest.fixture
+def images():
+    """Noise to train on where it does not matter what is learnt, (24, 3, 64, 64)."""
+    rng = torch.Generator().manual_seed(0)
+    return torch.randint(256, (24, 3, 64, 64), dtype=torch.uint8, generator=rng)

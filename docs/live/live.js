@@ -505,22 +505,25 @@ const Live = (() => {
     w.moved = true;
     if (w.looking) return;
     w.looking = true;
-    const { predict, alphaBar } = await Engine.load();
-    while (w.moved && w.run) {
-      const { run } = w;
-      const how = { ...run, sampler: "fast", steps: QUICK };
-      w.moved = false;
-      run.waits = true; // the network answers one question after the other
-      const began = performance.now();
-      const ask = asking(predict, how, alphaBar)(run.family);
-      let x0;
-      for await ({ x0 } of Diffusion.sample(ask, w.mode.noise(w), alphaBar, QUICK));
-      run.waits = false;
-      if (run !== w.run) continue; // a better picture is on its way
-      const ms = Math.round(performance.now() - began);
-      showPicture(w, x0, `at a glance: ${stepsOf(QUICK)}, ${ms} ms`);
+    try {
+      const { predict, alphaBar } = await Engine.load();
+      while (w.moved && w.run) {
+        const { run } = w;
+        const how = { ...run, sampler: "fast", steps: QUICK };
+        w.moved = false;
+        run.waits = true; // the network answers one question after the other
+        const began = performance.now();
+        const ask = asking(predict, how, alphaBar)(run.family);
+        let x0;
+        for await ({ x0 } of Diffusion.sample(ask, w.mode.noise(w), alphaBar, QUICK));
+        run.waits = false;
+        if (run !== w.run) continue; // a better picture is on its way
+        const ms = Math.round(performance.now() - began);
+        showPicture(w, x0, `at a glance: ${stepsOf(QUICK)}, ${ms} ms`);
+      }
+    } finally {
+      w.looking = false;
     }
-    w.looking = false;
   }
 
   /** A control is being moved: a glance at what it does; once it rests, the picture. */

@@ -35,6 +35,18 @@ def test_a_mistake_of_ours_keeps_its_traceback():
         assert code == 1 and "Traceback" in error
 
 
+def in_a_shell(code, flag, streams):
+    """Run Python code with its streams led elsewhere, and the output captured."""
+    return subprocess.run(
+        f'{sys.executable} {flag} -c "{code}" {streams}',
+        shell=True,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+
+
 @pytest.mark.skipif(os.name != "posix", reason="closes streams as a shell does")
 @pytest.mark.parametrize("flag", ["", "-u"])
 @pytest.mark.parametrize(
@@ -46,14 +58,7 @@ def test_streams_that_are_closed_stop_nothing(streams, flag, tmp_path):
         "run(lambda: (print('x' * 10**6), print('y', file=sys.stderr), "
         f"open({str(done)!r}, 'w').close(), sys.exit('the sentence')))"
     )
-    shell = subprocess.run(
-        f'{sys.executable} {flag} -c "{code}" {streams}',
-        shell=True,
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
-    )
+    shell = in_a_shell(code, flag, streams)
     assert done.exists()
     assert shell.stderr == ("" if "2>" in streams else "y\nthe sentence\n")
 
@@ -63,14 +68,7 @@ def test_streams_that_are_closed_stop_nothing(streams, flag, tmp_path):
 @pytest.mark.parametrize("streams", [">/dev/full", ">/dev/full 2>&1", "2>/dev/full"])
 def test_a_full_disk_behind_a_stream_is_a_sentence(streams, flag):
     call = "(print('x'), print('y', file=sys.stderr), sys.exit(1))"
-    shell = subprocess.run(
-        f'{sys.executable} {flag} -c "{RUN}run(lambda: {call})" {streams}',
-        shell=True,
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
-    )
+    shell = in_a_shell(f"{RUN}run(lambda: {call})", flag, streams)
     assert shell.returncode == 1 and "Traceback" not in shell.stderr
     if "2>" not in streams:
         assert "What it prints to cannot be used: No space left" in shell.stderr

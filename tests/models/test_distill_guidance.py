@@ -4,24 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import TORUS, lit
+from conftest import TORUS
 
 from ddpm.checkpoints import load_diffusion, save_weights
 from ddpm.files import UserError
 from ddpm.sampling import draw_noise, guided
 from models import distill_guidance
 from models.distill_guidance import SETTINGS, distill, targets
-
-
-@pytest.fixture
-def teacher(torus):
-    return lit(torus)
-
-
-@pytest.fixture
-def images():
-    rng = torch.Generator().manual_seed(0)
-    return torch.randint(256, (24, 3, 64, 64), dtype=torch.uint8, generator=rng)
 
 
 def test_targets_are_what_guidance_makes_of_two_answers(teacher):

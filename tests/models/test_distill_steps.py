@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import TORUS, lit
+from conftest import TORUS
 
 from ddpm.checkpoints import load_diffusion, save_weights
 from ddpm.files import UserError
+from ddpm.network import FabricUnet
 from ddpm.sampling import FAST, ddim_step, denoise, draw_noise
 from models import distill_steps
 from models.distill_steps import (
@@ -83,6 +84,8 @@ class Gaussian(torch.nn.Module):
         super().__init__()
         self.few_steps, self.asked = FEW_STEPS, []
 
+    in_steps = FabricUnet.in_steps
+
     def forward(self, x, t, label):
         self.asked.append(label)
         return velocity(x.double(), t)
@@ -90,7 +93,7 @@ class Gaussian(torch.nn.Module):
 
 @pytest.fixture
 def gaussian(monkeypatch):
-    monkeypatch.setattr(distill_steps, "precision", lambda _: "no")
+    monkeypatch.setattr("models.train_embedded.precision", lambda _: "no")
     diffusion = torch.nn.Module()
     diffusion.model, diffusion.alphas_cumprod = Gaussian(), ALPHA_BAR.float()
     return diffusion
@@ -131,17 +134,6 @@ def test_each_step_sets_out_where_the_last_arrived():
         (499, 249),
         (249, -1),
     }
-
-
-@pytest.fixture
-def teacher(torus):
-    return lit(torus)
-
-
-@pytest.fixture
-def images():
-    rng = torch.Generator().manual_seed(0)
-    return torch.randint(256, (24, 3, 64, 64), dtype=torch.uint8, generator=rng)
 
 
 @pytest.fixture
