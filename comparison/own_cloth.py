@@ -6,8 +6,9 @@
     python -m comparison.own_cloth --minutes 30                  on a single core
 
 Each number of tiles trains for a quarter of an hour, or until it copies. What was
-measured each minute goes to comparison/results/own_photos.csv or own_walls.csv, and
-what was drawn to pictures beside it. Stopped, the same command goes on.
+measured after 1, 5 and 15 minutes goes to comparison/results/own_photos.csv or
+own_walls.csv, and what was drawn to pictures beside it. Stopped, the same command goes
+on.
 """
 
 import csv
@@ -21,9 +22,10 @@ from PIL import Image
 from comparison import photo_tiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
 from ddpm.command_line import number, run, script_parser, whole
+from ddpm.dataset import load_folder
 from ddpm.figures import draw_rows
 from ddpm.files import ROOT, UserError, replacing
-from ddpm.pictures import make_grid, upscale
+from ddpm.pictures import upscale
 from ddpm.steering import NONE, draw
 from ddpm.training import train
 
@@ -48,17 +50,32 @@ def learn(kind, count, preset):
     return out / "training_results"
 
 
-def draw_minutes(results, minutes, path):
-    """Sixteen seeds before the run, and after some minutes of it."""
-    before = draw(load_diffusion(EMBEDDED_WEIGHTS), range(42, 58), 20, "dpmpp", NONE)
-    grids, titles = [upscale(make_grid(before), 2)], ["0 minutes"]
-    for part in SHOWN:
-        sample = results / f"sample-{round(part * minutes / 15)}.png"
-        if sample.exists():
-            pixels = np.asarray(Image.open(sample).convert("RGB"))
-            grids.append(torch.from_numpy(pixels / 255).permute(2, 0, 1))
-            titles.append(f"{round(part * minutes / 15)}")
-    draw_rows([grids], titles, [""], path)
+def shown(copying, minutes):
+    """Which milestones are nearest to 1, 5 and 15 minutes of fifteen, or the last."""
+    seconds = np.array([seconds for _, seconds, _ in copying])
+    return sorted(
+        {int(np.abs(seconds - part * minutes * 4).argmin()) for part in SHOWN}
+    )
+
+
+def pictures_of(grid):
+    """The first eight of sixteen pictures in a sample-N.png, (8, 3, 128, 128)."""
+    pixels = np.asarray(Image.open(grid).convert("RGB"))
+    corners = [4 + 132 * k for k in range(4)]  # twice as large as `make_grid` lays out
+    cut = [pixels[y:, x:][:128, :128] for y in corners[:2] for x in corners]
+    return torch.from_numpy(np.stack(cut) / 255).permute(0, 3, 1, 2)
+
+
+def draw_minutes(results, copying, chosen, path):
+    """Eight seeds before the run and at the chosen milestones; eight of the tiles."""
+    before = draw(load_diffusion(EMBEDDED_WEIGHTS), range(42, 50), 20, "dpmpp", NONE)
+    grids = sorted(results.glob("sample-*.png"), key=lambda path: int(path.stem[7:]))
+    tiles, _ = load_folder(results.parent / "tiles")
+    tiles = torch.from_numpy(tiles[:: len(tiles) // 8][:8]).permute(0, 3, 1, 2) / 255
+    rows = [upscale(before, 2), *(pictures_of(grids[k]) for k in chosen)]
+    minutes = [f"{copying[k][1] / 60:.0f} min" for k in chosen]
+    labels = ["0 min", *minutes, "tiles"]
+    draw_rows([*rows, upscale(tiles, 2)], 8 * [""], labels, path, narrow=True)
 
 
 def main(argv=None):
@@ -72,10 +89,13 @@ def main(argv=None):
     for count in args.counts:
         results = learn(kind, count, replace(OWN, minutes=args.minutes))
         (last,) = results.glob("model-*.pt")
-        for step, seconds, copying in read_checkpoint(last)["copying"]:
+        copying = read_checkpoint(last)["copying"]
+        chosen = shown(copying, args.minutes)
+        for step, seconds, apart in (copying[k] for k in chosen):
             seen = step * OWN.batch_size
-            rows.append([count, f"{seconds / 60:.1f}", seen, f"{copying:.2f}"])
-        draw_minutes(results, args.minutes, RESULTS / f"own_{kind}_{count}.png")
+            rows.append([count, f"{seconds / 60:.0f}", f"{seen:,}", f"{apart:.2f}"])
+        picture = RESULTS / f"own_{kind}_{count}.png"
+        draw_minutes(results, copying, chosen, picture)
         with (
             replacing(RESULTS / f"own_{kind}.csv") as temporary,
             temporary.open("w", newline="") as file,

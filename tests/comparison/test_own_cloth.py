@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_image
 from comparison import own_cloth, photo_tiles
 from ddpm.files import UserError
 from ddpm.network import build
+from ddpm.pictures import make_grid, save_image, upscale
 
 PHOTOS = {"sklearn": photo_tiles.PHOTOS["sklearn"]}  # the others may not be installed
 
@@ -48,29 +49,50 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         list(photo_tiles.files(photo_tiles.WALLS))
 
 
-def test_table_and_pictures_tell_what_each_minute_brought(tmp_path, monkeypatch):
+def test_table_and_pictures_tell_what_one_five_and_fifteen_minutes_brought(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(own_cloth, "RESULTS", tmp_path)
     monkeypatch.setattr(own_cloth, "load_diffusion", lambda _: build(TINY).eval())
+    colours = ["red", "green", "blue", "gray"]
+    minutes = {20: (2.1, 9, 11, 29.7), 40: (2, 4)}  # of thirty; 40 ends as it copies
 
     def learn(kind, count, preset):
         assert (kind, preset.minutes) == ("walls", 30)
-        results = tmp_path / f"run{count}"
+        results = tmp_path / f"run{count}" / "results"
+        photo_tiles.main([str(count), str(results.parent / "tiles")])
         results.mkdir()
-        copying = [(40, 60.0, 1.0), (80, 120.0, 20 / count)]
+        copying = [(40 * k, 60 * m, m / count) for k, m in enumerate(minutes[count])]
         torch.save({"copying": copying}, results / "model-2.pt")
-        for n in (1, 2, 10):
-            Image.new("RGB", (264, 264), "teal").save(results / f"sample-{n}.png")
+        for n, colour in zip((1, 2, 9, 10), colours, strict=True):
+            Image.new("RGB", (532, 532), colour).save(results / f"sample-{n}.png")
         return results
 
+    monkeypatch.setattr(photo_tiles, "PHOTOS", PHOTOS)
     monkeypatch.setattr(own_cloth, "learn", learn)
     own_cloth.main(["--counts", "20", "40", "--walls", "--minutes", "30"])
     head, *rows = csv.reader((tmp_path / "own_walls.csv").read_text().splitlines())
     assert head == ["tiles", "minutes", "pictures seen", "copying number"]
     assert rows == [
-        ["20", "1.0", "640", "1.00"],
-        ["20", "2.0", "1280", "1.00"],
-        ["40", "1.0", "640", "1.00"],
-        ["40", "2.0", "1280", "0.50"],
+        ["20", "2", "0", "0.11"],
+        ["20", "9", "640", "0.45"],
+        ["20", "30", "1,920", "1.48"],
+        ["40", "2", "0", "0.05"],
+        ["40", "4", "640", "0.10"],
     ]
-    width, height = Image.open(tmp_path / "own_walls_20.png").size
-    assert width > 2 * height  # at 0, 2 and 10 minutes of 30
+    picture = np.asarray(Image.open(tmp_path / "own_walls_20.png").convert("RGB"))
+    of_column = picture[:, picture.shape[1] // 3].astype(int)
+    for colour in ("red", "green", "gray"):  # at 2, 9 and 30 minutes
+        off = np.abs(of_column - Image.new("RGB", (1, 1), colour).getpixel((0, 0)))
+        assert (off.sum(axis=1) == 0).sum() > 100
+    assert (np.abs(of_column - (0, 0, 255)).sum(axis=1) > 0).all()  # nor at 11
+    assert (tmp_path / "own_walls_20.narrow.png").exists()
+
+
+def test_eight_of_sixteen_pictures_are_cut_from_their_grid(tmp_path):
+    images = torch.rand(16, 3, 64, 64)
+    save_image(upscale(make_grid(images), 2), tmp_path / "sample-1.png")
+    found = own_cloth.pictures_of(tmp_path / "sample-1.png")
+    whole = upscale(images[:8], 2)
+    inside = (slice(None), slice(None), slice(8, -8), slice(8, -8))
+    assert (found - whole)[inside].abs().max() < 0.003
