@@ -16,7 +16,7 @@ HISTORY = (
         "2019",
         "Song and Ermon",
         "At many noise levels, learn which way the data lie",
-        False,
+        True,
     ),
     (
         "2020",

@@ -146,7 +146,7 @@ def loss_by_timestep():
         axes.plot(times, losses, label=name, **style)
         measured[name] = sum(losses) / len(losses)
     axes.axhline(1, color=plots.INK, lw=1, ls=":")
-    axes.text(1000, 1.02, "answering 0", ha="right", fontsize=9, color=plots.INK)
+    axes.text(1000, 1.02, "predicting 0", ha="right", fontsize=9, color=plots.INK)
     axes.set_ylim(0, 1.12)
     axes.legend(frameon=False)
     plots.curves(axes, "", "t")

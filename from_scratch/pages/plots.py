@@ -207,7 +207,7 @@ def draw_schedules(schedules, chosen):
 def draw_training(losses, times, by_time, zero=1):
     """The loss of each epoch, and that of the finished network at each time.
 
-    zero: the loss of a network that answers 0.
+    zero: the loss of a network that predicts 0.
     """
     figure = Figure((WIDTH, 3), dpi=140, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -222,7 +222,7 @@ def draw_training(losses, times, by_time, zero=1):
     right.plot(times, by_time, color=RED, lw=2)
     right.axhline(zero, color=INK, lw=1, ls=":")
     style = {"ha": "right", "fontsize": 9, "color": INK}
-    right.text(times[-1], 1.02 * zero, "answering 0", **style)
+    right.text(times[-1], 1.02 * zero, "predicting 0", **style)
     right.set_ylim(0, 1.12 * zero)
     curves(right, "loss of the trained network at t", "t")
     return figure

@@ -29,8 +29,8 @@ def schedule_figure(schedules, chosen):
     return {"noise_schedule.png": plots.draw_schedules(schedules, chosen)}
 
 
-def answering_0(schedule, x_0, eps):
-    """The loss of a network that answers 0: 1 for noise, and more for velocities."""
+def predicting_0(schedule, x_0, eps):
+    """The loss of a network that predicts 0: 1 for noise, and more for velocities."""
     process, t = process_of(schedule), schedule.times(len(x_0))
     if process is diffusion:
         return 1
@@ -55,7 +55,7 @@ def draw_points_run(args, schedules, network, losses, x_0, part, states):
     count = 8 if args.sampler == "ddpm" else 60  # a random walk fills the panel
     figures = {
         "training_curve.png": plots.draw_training(
-            losses, *by_timestep, answering_0(schedule, x_0, eps)
+            losses, *by_timestep, predicting_0(schedule, x_0, eps)
         ),
         "forward_process.png": plots.draw_forward(schedule, x_0, part, eps),
         "reverse_process.png": plots.draw_reverse(schedule, network, states, colours),
@@ -133,7 +133,7 @@ def draw_pictures_run(args, schedules, model, how, x_test, y_test):
     x_0, y = x_test[:500], y_test[:500] if args.conditional else None
     by_timestep = loss_by_timestep(model.schedule, partial(model.ema, y=y), x_0)
     asked = names if args.guidance else None
-    zero = answering_0(model.schedule, x_0, noise(len(x_0), x_0))
+    zero = predicting_0(model.schedule, x_0, noise(len(x_0), x_0))
     figures = {
         **schedule_figure(schedules, args.schedule),
         "forward_process.png": plots.draw_forward_pictures(
