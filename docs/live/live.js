@@ -350,7 +350,7 @@ const Live = (() => {
     }
     w.ui.status.textContent =
       `${stepsOf(steps)} in ${(run.ms / 1000).toFixed(1)} s, ` +
-      `${Math.round(run.ms / steps)} ms each.`;
+      `${Math.round(run.ms / steps)} ms each. The slider goes back to the noise.`;
     return true;
   }
 
