@@ -43,7 +43,7 @@ def blend_values(num_frames):
 
 def blend(t, noise_a, noise_b):
     """The noise of one frame, (1, 3, 64, 64): A where t = 0, B where t = 1."""
-    # TODO 2: linear interpolation (lerp): weigh A with 1 - t, B with t, and add.
+    # TODO 2: linear interpolation (lerp): noise_a times 1 - t, noise_b times t, added.
     blended = ...
     return blended
 

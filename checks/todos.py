@@ -46,6 +46,8 @@ def attempt(number, function, *arguments):
         if missing == name:
             reason += f": a line should begin with `{name} =`"
         code = getattr(function, "__code__", None)
+        if missing == "linspace":
+            reason += ": it is numpy's, np.linspace"
         if missing == "np" and code and "alpha_bar" in code.co_varnames:
             reason += ": a tensor has a root of its own, alpha_bar.sqrt()"
         raise hint(number, function, f"stops with {reason}.") from None

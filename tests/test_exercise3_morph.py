@@ -71,6 +71,7 @@ RIGHT = {
         ("...", RIGHT["blended"], r"TODO 1 .* is still open"),
         ("np.linspace(0, 1, 7)", RIGHT["blended"], r"TODO 1 .*shape \(7,\).*\(20,\)"),
         ("np.linspace(0, 2, num_frames)", "...", r"TODO 1 .*from 0 to 2"),
+        ("linspace(0, 1, num_frames)", "...", r"TODO 1 .*NameError.*np\.linspace"),
         ("np.linspace(1, 0, num_frames)", "...", r"TODO 1 .*from 1 to 0"),
         ("np.linspase(0, 1, num_frames)", "...", r"TODO 1 .*stops with AttributeError"),
         ("['a'] * num_frames", "...", r"TODO 1 .*must give numbers"),

@@ -9,7 +9,7 @@ from ddpm.sampling import denoise, draw_noise
 from ddpm.steering import ANY, GUIDANCE, labels_for
 from visuals.style import MARGIN, NOISE_SEED, save_both, say, sheet, tile
 
-ANGLES = (0, 4, 8, 16, 24, 32)  # degrees
+ANGLES = (0, 8, 16, 32, 48, 64)  # degrees
 DIRECTIONS = (35, 46)  # seeds of the noises that are walked towards
 STEPS = 25  # of DPM-Solver++
 SIDE = 1.0  # inches

@@ -230,7 +230,8 @@ const Live = (() => {
     if (!FAMILIES.length) return;
     ui.guidanceShown.textContent = guidance;
     ui.guidance.disabled = family === "none"; // nothing to ask for more firmly
-    ui.clothShown.textContent = words(family);
+    ui.clothShown.textContent =
+      family === "none" ? "none (the noise alone decides)" : words(family);
     if (family === "any" && ui.seed.validity.valid) {
       const drawn = words(Diffusion.familyOf(seeds[0], FAMILIES));
       ui.clothShown.textContent = `any (seed ${seeds[0]} draws ${drawn})`;
@@ -349,7 +350,7 @@ const Live = (() => {
     }
     w.ui.status.textContent =
       `${stepsOf(steps)} in ${(run.ms / 1000).toFixed(1)} s, ` +
-      `${Math.round(run.ms / steps)} ms each.`;
+      `${Math.round(run.ms / steps)} ms each. The slider goes back to the noise.`;
     return true;
   }
 
@@ -640,7 +641,10 @@ const Live = (() => {
       const shown = mode.noise && w.run?.noises && w.root.dataset.where;
       if (asks && GLANCE && shown) return react(w);
       // A finished picture stays, to compare with what the new settings draw.
-      if (!w.run?.done || target.type === "number") reset(w);
+      if (!w.run?.done || target.type === "number") return reset(w);
+      ui.status.textContent =
+        "The picture is still that of the settings before. " +
+        `To see these, press ${ui.main.textContent}.`;
     });
     form.addEventListener("click", ({ target, offsetX }) => {
       if (target === ui.strip && !ui.time.disabled) {

@@ -201,7 +201,7 @@
       ["seed", "Seed of the cloth", 42],
       ["seedB", "Seed of the mending", 7],
     ],
-    knobs: choice("often", "Each step", OFTEN),
+    knobs: choice("often", "Take each step", OFTEN),
     ink: "destination-out",
     file: ({ seeds }) => `mended_${seeds[1]}`,
     settings: ({ form }) => ({
