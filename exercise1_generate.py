@@ -20,7 +20,7 @@ SAMPLING_STEPS = 250  # try 10, 50, 1000: fewer steps are faster and rougher
 SAMPLER = "ddim"  # try "dpmpp" with 20 steps, "fast" with 4, or "ddpm", which is random
 FAMILY = "any"  # a name, if the model knows families; "any": the seed decides
 GUIDANCE = 2.0  # try 1, 4: how firmly to ask for it
-RANDOM_SEED = 0  # try your birthday: another seed, other noise, other patterns
+RANDOM_SEED = 264  # try your birthday: another seed, other noise, other patterns
 
 
 def main(argv=None):

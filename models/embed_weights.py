@@ -22,7 +22,7 @@ from ddpm.network import LESSON_CONFIG
 from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.steering import draw
 
-SEEDS = range(16)
+SEEDS = range(264, 280)  # the first that Exercise 1 draws
 # What the eye does not see side by side, in grey levels of 255: the mean difference of
 # all pictures, and that of one.
 MEAN, WORST = 0.5, 2.0

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import linear_beta_schedule
+from PIL import Image
 
+import exercise1_generate
 from ddpm.checkpoints import (
     EMBEDDED_WEIGHTS,
     load_diffusion,
@@ -15,8 +17,10 @@ from ddpm.checkpoints import (
 )
 from ddpm.dataset import textiles
 from ddpm.files import ROOT
+from ddpm.pictures import to_uint8
 from ddpm.sampling import draw_noise
 from ddpm.steering import draw
+from models import embed_weights
 
 CARD = (ROOT / "models" / "README.rst").read_text("utf-8")
 
@@ -55,6 +59,19 @@ def test_in_8_bits_they_take_10_megabytes_and_draw_the_same(embedded, tmp_path):
     exact, rounded = (draw(d, range(4), 20, "dpmpp") for d in (embedded, small))
     difference = (255 * (rounded - exact)).abs().mean(dim=(1, 2, 3))
     assert difference.mean() < 0.5 and difference.max() < 2
+
+
+def test_the_overview_shows_what_exercise_1_draws_first(embedded):
+    first, count = exercise1_generate.RANDOM_SEED, exercise1_generate.NUM_SAMPLES
+    assert range(first, first + count) == embed_weights.SEEDS
+    assert f"seeds {first} to {first + count - 1}" in " ".join(CARD.split())
+    grid = Image.open(ROOT / "training_results" / "embedded" / "samples.png")
+    grid = np.asarray(grid.resize((266, 266)).convert("RGB"), dtype=float)
+    drawn = to_uint8(draw(embedded, [first, first + 5], 20, "dpmpp")).astype(float)
+    for picture, (x, y) in zip(drawn, ((2, 2), (68, 68)), strict=True):
+        shown = grid[y : y + 64, x : x + 64]  # 250 steps of ddim, and enlarged
+        assert np.abs(picture - shown).mean() < 12
+    assert np.abs(drawn[0] - drawn[1]).mean() > 40
 
 
 @torch.inference_mode()
