@@ -52,7 +52,7 @@ FPS = 8  # goal 4: frames a second, 1 to 50
 REPEATS = (4, 4)  # goal 5: across and down
 REPEAT_CM = 10.0  # goal 5: how wide one repeat is in print
 
-POSTER = 2048  # pixels of its longer side
+POSTER = 2048  # pixels of its longer side, less what REPEATS leave over
 DPI = 150  # of print: pixels an inch
 
 
@@ -238,10 +238,12 @@ def yardage(diffusion, args):
     else:
         how = args.steps, args.sampler, args.family, args.guidance
         cloth = steering.draw(diffusion, [args.seed], *how)[0]
-    poster = cloth.repeat(1, REPEATS[1], REPEATS[0])
-    poster = upscale(poster, POSTER / max(poster.shape))
-    repeat = enlarge_repeat(cloth, repeat_pixels())
-    written = {"exercise4_yardage.png": poster, "exercise4_repeat.png": repeat}
+    across, down = REPEATS
+    repeat, small = repeat_pixels(), POSTER // max(REPEATS)
+    written = {
+        "exercise4_yardage.png": enlarge_repeat(cloth, small).repeat(1, down, across),
+        "exercise4_repeat.png": enlarge_repeat(cloth, repeat),
+    }
     for name, picture in written.items():
         save_image(picture, args.out / name, DPI)
         high, wide = picture.shape[1:]
