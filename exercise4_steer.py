@@ -107,7 +107,7 @@ def main(argv=None, guide=guide, put_back=put_back):
     check_config(parser, (1.0, 40.0), REPEAT_CM=REPEAT_CM)
     check_config(parser, (64, 8192), POSTER=POSTER)
     check_config(parser, (10, 1200), DPI=DPI)
-    check_config(parser, (32, 8192), **{"REPEAT_CM / 2.54 * DPI": repeat_pixels()})
+    check_config(parser, (32, 6000), **{"REPEAT_CM / 2.54 * DPI": repeat_pixels()})
     goals = [args.goal] if args.goal else [1, 2, 3, 4, 5]
     if 1 in goals:
         steer_todos.check_guide(guide)
