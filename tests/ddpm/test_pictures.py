@@ -39,7 +39,7 @@ def test_a_repeat_is_enlarged_as_if_its_neighbours_were_there(side):
 
     def wave(pixels):
         turns = (torch.arange(pixels) + 0.5) / pixels
-        return (0.5 + 0.4 * torch.cos(2 * torch.pi * turns)).expand(3, pixels, pixels)
+        return (0.5 + 0.4 * torch.sin(2 * torch.pi * turns)).expand(3, pixels, pixels)
 
     for turned in (False, True):
         one, wanted = wave(64), wave(side)
@@ -49,7 +49,7 @@ def test_a_repeat_is_enlarged_as_if_its_neighbours_were_there(side):
         moved = 0.4 * 2 * np.pi / side  # by less than a pixel of print
         torch.testing.assert_close(large, wanted, atol=moved, rtol=0)
         across = (large - large.roll(1, 2 - turned)).abs()
-        assert across.max() < 1.1 * moved
+        assert across.max() < 1.5 * moved  # bicubic weights overshoot a slope a little
 
 
 def test_upscale_keeps_range_and_place():
