@@ -11,7 +11,7 @@
   const { walking, choice, slider, known, follow, goOn, reset } = Live;
   const FINE = 4; // pixels of the drawing for one of the model's, a side
   const OFTEN = { 1: "once", 5: "5 times" };
-  const COLOURS = { yours: "yours", hues: "your hues", model: "the model's" };
+  const COLOURS = { yours: "yours", hues: "your hues", model: "model's" };
   // As in Exercise 4: pixels a side of the patches whose mean colours stay those of the
   // drawing, and how much of their lightness; of hues none, so that white paper may darken.
   const PATCH = 8;

@@ -461,7 +461,7 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
     for colours, predict in (
         ("yours", tinted(asked, drawing, alpha_bar, 8, 0.5)),
         ("your hues", tinted(asked, drawing, alpha_bar, 8, 0)),
-        ("the model's", asked),
+        ("model's", asked),
     ):
         live.get_by_text(colours, exact=True).click()
         press(live, "Weave", "Weave again")
