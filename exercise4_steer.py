@@ -15,25 +15,17 @@ from ddpm.running import run
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from checks import steer_todos
-from ddpm import command_line, steering
+from ddpm import command_line, given, steering, textiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
-from ddpm.command_line import (
-    FRAME_RATE,
-    STEPS,
-    TIMESTEP,
-    check_config,
-    check_list,
-    exercise_parser,
-)
-from ddpm.dataset import HELD_OUT, load_picture, textiles
+from ddpm.command_line import check_config, check_list, exercise_parser
+from ddpm.dataset import load_picture
 from ddpm.figures import draw_rows
 from ddpm.files import UserError
-from ddpm.pictures import save_gif, save_image, slerp, upscale
-from ddpm.sampling import SAMPLERS, denoise, draw_noise, guided, sample
+from ddpm.given import known_pixels
+from ddpm.pictures import enlarge_repeat, save_gif, save_image, slerp, upscale
+from ddpm.sampling import SAMPLERS, denoise, draw_noise, guided, last, sample
 from ddpm.steering import evenly_changing, labels_for
 
 # --- CONFIG -----------------------------------------------------------------
@@ -43,24 +35,24 @@ SAMPLER = "dpmpp"  # or "ddim", "ddpm"
 RANDOM_SEED = 42  # goals 1, 2, 3, 5: another seed, other cloth
 FAMILY = "any"  # a name; "any": goals 1 and 3 show several, in 2 and 4 nobody says
 GUIDANCE = 2.0  # how firmly to ask for it
-PICTURE = None  # goals 2 to 4: a file of yours in place of ours; flag --picture
+PICTURE = None  # goals 2 to 5: a file of yours in place of ours; flag --picture
 
 GUIDANCE_WEIGHTS = [1, 2, 4]  # goal 1: one row each, and one of another noise
 MASK = None  # goal 2: a picture, black where the cloth is torn; flag --mask
 HOLE = (18, 22, 46, 44)  # goal 2, without MASK: left, top, right, bottom, of 64
 RESAMPLINGS = 5  # goal 2: try 1, 10: how often each step is taken, to fit what is known
-START_TIMESTEPS = [400, 700, 850, 999]  # goal 3: how much noise covers your drawing
+START_TIMESTEPS = [400, 700, 850, 999]  # goal 3: noise over your drawing; 5: the last
 DRAWN_AS = ["kuba", "wax_print", "kente"]  # goal 3: families, where FAMILY names none
 PATCH = 8  # goal 3: keep the colours of patches so large: try 4, 16; 0: keep none
 LIGHT = 0.5  # goal 3: and how much of their lightness: try 0, 1
 INVERSION_STEPS = [20, 50, 250]  # goal 4: the last is that of the morph
-PICTURE_B = None  # goal 4: where the morph ends
+PICTURE_B = None  # goal 4: a file where the morph ends; flag --picture-b
 NUM_FRAMES = 24  # goal 4
 FPS = 8  # goal 4: frames a second, 1 to 50
 REPEATS = (4, 4)  # goal 5: across and down
 REPEAT_CM = 10.0  # goal 5: how wide one repeat is in print
 
-POSTER = 2048  # pixels of its longer side
+POSTER = 2048  # pixels of its longer side, less what REPEATS leave over
 DPI = 150  # of print: pixels an inch
 
 
@@ -97,31 +89,33 @@ def main(argv=None, guide=guide, put_back=put_back):
     )
     parser.add_argument("--goal", type=int, choices=range(1, 6), help="one goal alone")
     parser.add_argument("--narrow", action="store_true", help="grids for phones, too")
-    parser.add_argument("--picture", default=PICTURE, help="goals 2 to 4: your own")
+    parser.add_argument("--picture", default=PICTURE, help="goals 2 to 5: your own")
+    parser.add_argument("--picture-b", default=PICTURE_B, help="goal 4: where it ends")
     parser.add_argument("--mask", default=MASK, help="goal 2: black where it is torn")
     args = parser.parse_args(argv)
     check_list(parser, command_line.GUIDANCE, GUIDANCE_WEIGHTS=GUIDANCE_WEIGHTS)
-    check_list(parser, (0, 64), HOLE=HOLE)
-    check_list(parser, TIMESTEP, START_TIMESTEPS=START_TIMESTEPS)
+    check_list(parser, (0, 64), 4, HOLE=HOLE)
+    check_list(parser, command_line.TIMESTEP, START_TIMESTEPS=START_TIMESTEPS)
     check_list(parser, str, DRAWN_AS=DRAWN_AS)
-    check_list(parser, STEPS, INVERSION_STEPS=INVERSION_STEPS)
-    check_list(parser, (1, 32), REPEATS=REPEATS)
+    check_list(parser, command_line.STEPS, INVERSION_STEPS=INVERSION_STEPS)
+    check_list(parser, (1, 32), 2, REPEATS=REPEATS)
     check_config(parser, (1, 100), RESAMPLINGS=RESAMPLINGS)
     check_config(parser, [0, 2, 4, 8, 16, 32, 64], PATCH=PATCH)
     check_config(parser, (0.0, 1.0), LIGHT=LIGHT)
     check_config(parser, (2, 1000), NUM_FRAMES=NUM_FRAMES)
-    check_config(parser, FRAME_RATE, FPS=FPS)
+    check_config(parser, command_line.FRAME_RATE, FPS=FPS)
     check_config(parser, (1.0, 40.0), REPEAT_CM=REPEAT_CM)
     check_config(parser, (64, 8192), POSTER=POSTER)
     check_config(parser, (10, 1200), DPI=DPI)
-    for name, items, count in (("HOLE", HOLE, 4), ("REPEATS", REPEATS, 2)):
-        if len(items) != count:
-            parser.error(f"{name}: {items!r} has {len(items)} numbers: give it {count}")
+    check_config(parser, (32, 6000), **{"REPEAT_CM / 2.54 * DPI": repeat_pixels()})
     goals = [args.goal] if args.goal else [1, 2, 3, 4, 5]
     if 1 in goals:
         steer_todos.check_guide(guide)
     if 2 in goals:
         steer_todos.check_put_back(put_back)
+        known_pixels(args.mask, HOLE, 64)
+    for path in filter(None, (args.picture, args.picture_b)):
+        load_picture(path)  # what is no picture is told before an hour is spent
     started = time.perf_counter()
 
     # --- Load, once for all goals -------------------------------------------
@@ -156,12 +150,11 @@ def ask(diffusion, args, guide):
     rows, labels = [], []
     for seed, weight in [*asked, (args.seed + 1, args.guidance)]:
         predict = guided(diffusion, label, weight, guide)
-        noise = draw_noise([seed], diffusion.image_size[0])
-        noise = noise.repeat(len(families), 1, 1, 1)
         seeds = len(families) * [seed]
-        how = args.steps, args.sampler, seeds
-        rows.append(last(sample(predict, noise, diffusion.alphas_cumprod, *how)))
+        noise = draw_noise(seeds, diffusion.image_size[0])
+        how = diffusion.alphas_cumprod, args.steps, args.sampler, seeds
         labels.append(f"seed {seed}\nw = {weight:g}")
+        rows.append(last(sample(predict, noise, *how), labels[-1], args.steps))
     titles = [family.replace("_", "\n") for family in families]
     draw_rows(rows, titles, labels, args.out / "exercise4_ask.png", args.narrow)
     return ["exercise4_ask.png"]
@@ -171,17 +164,17 @@ def mend(diffusion, args, put_back):
     """Goal 2: a torn cloth, mended with each step taken once, and several times."""
     seeds = range(args.seed, args.seed + 3)  # of the noise, and of our cloth
     size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
-    cloth = torch.cat([given(args.picture, seed, size) for seed in seeds]).to(alpha_bar)
-    mask = known_pixels(args.mask, size).to(alpha_bar)
+    cloth = torch.cat([given.cloth(args.picture, seed, size) for seed in seeds])
+    cloth, mask = cloth.to(alpha_bar), known_pixels(args.mask, HOLE, size).to(alpha_bar)
     torn = put_back(torch.zeros_like(cloth), cloth, mask)
     columns = [(x.cpu() + 1) / 2 for x in (cloth, torn)]
     asked = guided(diffusion, named(diffusion, args, 3), args.guidance)
     how = args.steps, args.sampler, seeds
-    for times in (1, RESAMPLINGS):
-        predict = steering.keeping(asked, cloth, mask, alpha_bar, seeds, put_back)
-        noise = draw_noise(seeds, size)
-        columns.append(last(sample(predict, noise, alpha_bar, *how, times)))
     titles = ["the cloth", "torn", "mended", f"mended, each\nstep {RESAMPLINGS} times"]
+    for times, title in zip((1, RESAMPLINGS), titles[2:], strict=True):
+        predict = steering.keeping(asked, cloth, mask, alpha_bar, seeds, put_back)
+        walk = sample(predict, draw_noise(seeds, size), alpha_bar, *how, times)
+        columns.append(last(walk, title, (args.steps - 1) * times + 1))
     labels = [f"seed {seed}" for seed in seeds]
     rows = torch.stack(columns, dim=1)
     draw_rows(rows, titles, labels, args.out / "exercise4_mend.png", args.narrow)
@@ -190,28 +183,16 @@ def mend(diffusion, args, put_back):
 
 def draw(diffusion, args):
     """Goal 3: a drawing under more and more noise, and what cloth comes out of it."""
-    size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
-    drawing = load_picture(args.picture, size) if args.picture else sketch()
-    drawing = as_batch(drawing, size).to(alpha_bar)
-    noise = draw_noise([args.seed], size).to(alpha_bar)
-    families = [args.family]
-    if args.family == steering.ANY and diffusion.model.families:
-        known = diffusion.model.families  # your own folders', perhaps
-        families = DRAWN_AS if set(DRAWN_AS) & set(known) else known[:3]
-    how = args.steps, args.sampler, [args.seed]
+    drawing = given.drawing(args.picture, diffusion.image_size[0])
+    known, families = diffusion.model.families, [args.family]
+    if args.family == steering.ANY and known:
+        ours = set(DRAWN_AS) <= set(textiles.FAMILIES) - set(known)
+        families = known[:3] if ours else DRAWN_AS  # those of your own folders
     rows = []
     for family in families:
-        label = labels_for(diffusion.model, family, [args.seed])
-        predict = guided(diffusion, label, args.guidance)
-        if PATCH:  # a family has colours of its own, and guidance insists on them
-            patch = PATCH * size // 64
-            predict = steering.tinted(predict, drawing, alpha_bar, patch, LIGHT)
-        row = [(drawing.cpu() + 1) / 2]
-        for t in START_TIMESTEPS:
-            row.append(
-                last(steering.redraw(predict, drawing, noise, alpha_bar, t, *how))
-            )
-        rows.append(torch.cat(row))
+        ways = [(drawing, family, t) for t in START_TIMESTEPS]
+        cloths = [as_cloth(diffusion, args, *way) for way in ways]
+        rows.append(torch.cat([(drawing + 1) / 2, *cloths]))
     titles = ["drawing", *(f"from t = {t}" for t in START_TIMESTEPS)]
     labels = [family.replace("_", "\n") for family in families]
     draw_rows(rows, titles, labels, args.out / "exercise4_draw.png", args.narrow)
@@ -222,13 +203,14 @@ def there_and_back(diffusion, args):
     """Goal 4: two cloths to their noise and back, and a morph from one to the other."""
     size, alpha_bar = diffusion.image_size[0], diffusion.alphas_cumprod
     seed_b = args.seed + len(textiles.FAMILIES)  # the next cloth of the same family
-    both = [given(args.picture, args.seed, size), given(PICTURE_B, seed_b, size)]
-    cloth = torch.cat(both).to(alpha_bar)
+    both = [(args.picture, args.seed), (args.picture_b, seed_b)]
+    cloth = torch.cat([given.cloth(*one, size) for one in both]).to(alpha_bar)
     predict = guided(diffusion, named(diffusion, args, 2))
     columns, titles = [(cloth.cpu() + 1) / 2], ["the cloth"]
     for steps in INVERSION_STEPS:
         noise = steering.invert(predict, cloth, alpha_bar, steps).cpu()
-        columns.append(last(sample(predict, noise, alpha_bar, steps)))
+        walk = sample(predict, noise, alpha_bar, steps)
+        columns.append(last(walk, f"back in {steps}", steps))
         error = 2 * (columns[-1] - columns[0]).square().mean().sqrt().item()
         print(f"{steps} steps there and back: root mean square error {error:.3f}.")
         titles.append(f"{steps} steps,\nerror {error:.3f}")
@@ -248,40 +230,34 @@ def there_and_back(diffusion, args):
 
 
 def yardage(diffusion, args):
-    """Goal 5: one cloth as a repeat to print, and as a poster of many repeats."""
-    how = args.steps, args.sampler, args.family, args.guidance
-    cloth = steering.draw(diffusion, [args.seed], *how)[0]
-    side, (across, down) = cloth.shape[-1], REPEATS
-    poster = upscale(cloth.repeat(1, down, across), POSTER / side / max(REPEATS))
-    save_image(poster, args.out / "exercise4_yardage.png", DPI)
-    # Cut from the middle of nine, so that it was enlarged with its neighbours' pixels.
-    n = round(REPEAT_CM / 2.54 * DPI)
-    repeat = upscale(cloth.repeat(1, 3, 3), n / side)[:, n : 2 * n, n : 2 * n]
-    save_image(repeat, args.out / "exercise4_repeat.png", DPI)
-    print(f"One repeat: {n} x {n} pixels, {REPEAT_CM:g} cm wide at {DPI} dpi.")
-    return ["exercise4_yardage.png", "exercise4_repeat.png"]
+    """Goal 5: one cloth, the model's or your picture's, as a repeat and a poster."""
+    if args.picture:
+        drawing = given.drawing(args.picture, diffusion.image_size[0])
+        how = drawing, args.family, START_TIMESTEPS[-1]
+        cloth = as_cloth(diffusion, args, *how)[0]
+    else:
+        how = args.steps, args.sampler, args.family, args.guidance
+        cloth = steering.draw(diffusion, [args.seed], *how)[0]
+    across, down = REPEATS
+    repeat, small = repeat_pixels(), POSTER // max(REPEATS)
+    written = {
+        "exercise4_yardage.png": enlarge_repeat(cloth, small).repeat(1, down, across),
+        "exercise4_repeat.png": enlarge_repeat(cloth, repeat),
+    }
+    for name, picture in written.items():
+        save_image(picture, args.out / name, DPI)
+        high, wide = picture.shape[1:]
+        cm = f"{2.54 * wide / DPI:.1f} x {2.54 * high / DPI:.1f} cm at {DPI} dpi"
+        print(f"{name}: {wide} x {high} pixels, {cm}.")
+    return list(written)
 
 
-# --- Pictures, masks, labels ------------------------------------------------
+# --- What the goals share ---------------------------------------------------
 
 
-def last(walk):
-    """The pictures at which a walk arrives, (B, 3, H, W) in [0, 1], on the CPU."""
-    *_, (_, x, _) = tqdm(walk, disable=None)
-    return (x.float().cpu() + 1) / 2
-
-
-def as_batch(pixels, size):
-    """(H, H, 3) uint8 as a batch of one, (1, 3, size, size) in [-1, 1]."""
-    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255
-    return 2 * upscale(x, size / x.shape[-1]) - 1
-
-
-def given(path, seed, size):
-    """A picture file; without one, the drawn textile of a seed never trained on."""
-    return as_batch(
-        load_picture(path, size) if path else textiles.pattern(HELD_OUT + seed), size
-    )
+def repeat_pixels():
+    """How many pixels wide one repeat is in print."""
+    return round(REPEAT_CM / 2.54 * DPI)
 
 
 def named(diffusion, args, count):
@@ -290,31 +266,18 @@ def named(diffusion, args, count):
     return labels_for(diffusion.model, family, range(count))
 
 
-def known_pixels(path, size):
-    """(size, size): 1 where the cloth is whole, 0 where it is torn."""
-    if path:
-        mask = torch.from_numpy(load_picture(path, size).mean(axis=2) > 127).float()
-    else:
-        mask = torch.ones(size, size)
-        left, top, right, bottom = (edge * size // 64 for edge in HOLE)
-        mask[top:bottom, left:right] = 0
-    if mask.min() == mask.max():
-        what = "keeps nothing" if mask.max() == 0 else "has no hole"
-        raise UserError(
-            f"The mask {path or f'of HOLE = {HOLE}'} {what}. Give one that is black "
-            "where the cloth is torn, and white elsewhere."
-        )
-    return mask
-
-
-def sketch():
-    """A drawing to start from, (256, 256, 3) uint8: a mountain, the sun, some earth."""
-    image = Image.new("RGB", (256, 256), "#e0a030")
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((0, 170, 256, 256), fill="#7a2b20")
-    pen.ellipse((125, 25, 235, 135), fill="#f4ead0")
-    pen.polygon([(20, 200), (75, 60), (130, 200)], fill="#1f3a78")
-    return np.asarray(image)
+def as_cloth(diffusion, args, drawing, family, t):
+    """A drawing (1, 3, H, W) in [-1, 1], drawn anew from t on: like it, in [0, 1]."""
+    alpha_bar, size = diffusion.alphas_cumprod, drawing.shape[-1]
+    noise, drawing = (x.to(alpha_bar) for x in (draw_noise([args.seed], size), drawing))
+    label = labels_for(diffusion.model, family, [args.seed])
+    predict = guided(diffusion, label, args.guidance)
+    if PATCH:  # a family has colours of its own, and guidance insists on them
+        patch = max(1, PATCH * size // 64)
+        predict = steering.tinted(predict, drawing, alpha_bar, patch, LIGHT)
+    how = args.steps, args.sampler, [args.seed]
+    walk = steering.redraw(predict, drawing, noise, alpha_bar, t, *how)
+    return last(walk, f"{family} from t = {t}")
 
 
 if __name__ == "__main__":

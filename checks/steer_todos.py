@@ -42,6 +42,8 @@ def check_put_back(put_back):
         ((1 - mask) * drawn, "leaves out what is known: add it, where mask is 1."),
         (mask * known + drawn, "has `drawn` everywhere: weigh it with 1 - mask."),
         (known + (1 - mask) * drawn, "has `known` everywhere: weigh it with mask."),
+        (mask * known + 1 - mask * drawn, "lacks brackets: (1 - mask) * drawn."),
+        (mask * known - (1 - mask) * drawn, "takes `drawn` away: add it."),
         (known + drawn, "does not look at the mask: weigh each of the two."),
         (drawn, "gives what is drawn, and keeps nothing."),
         (known, "gives `known` in the holes, too, where nothing is known."),

@@ -79,11 +79,15 @@ def check_config(parser, allowed, **values):
             parser.error(f"{name}: {value!r} is {reason}")
 
 
-def check_list(parser, allowed, **values):
-    """The same for CONFIG values that are lists, or tuples, of what is allowed."""
+def check_list(parser, allowed, count=None, **values):
+    """The same for CONFIG values that are lists, or tuples, of what is allowed; of so
+    many, if count is given.
+    """
     for name, items in values.items():
         if reason := list_not_allowed(items, allowed):
             parser.error(f"{name}{reason}")
+        if count and len(items) != count:
+            parser.error(f"{name}: {items!r} has {len(items)} numbers: give it {count}")
 
 
 def script_parser(doc, device=False, prog=None):

@@ -86,6 +86,21 @@ def upscale(images, factor):
     return big.reshape(*images.shape[:-2], *big.shape[-2:])
 
 
+def enlarge_repeat(cloth, side):
+    """A repeat (3, H, H) in [0, 1] at the size of print, (3, side, side).
+
+    It is enlarged with a margin of its neighbours, for beyond each border is the next
+    repeat; so its seam is as smooth as all else.
+    """
+    size = cloth.shape[-1]
+    margin, factor = size // 4, side / size
+    wide = F.pad(cloth[None], 4 * [margin], mode="circular")
+    how = {"mode": "bicubic", "antialias": factor < 1}
+    big = F.interpolate(wide, scale_factor=factor, **how)[0].clamp(0, 1)
+    middle = slice(round(margin * factor), round(margin * factor) + side)
+    return big[:, middle, middle]
+
+
 def to_uint8(images):
     """(..., 3, H, W) in [0, 1] -> (..., H, W, 3) uint8 array."""
     pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8)

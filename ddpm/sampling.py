@@ -201,6 +201,17 @@ def sample(
     yield -1, x_0, x_0
 
 
+def last(walk, what, calls=None):
+    """Where a walk, as from `sample`, arrives: (B, 3, H, W) in [0, 1], on the CPU.
+
+    what: stands beside the progress bar. calls: how often `predict` will be asked.
+    """
+    with tqdm(desc=what.replace("\n", " "), total=calls, disable=None) as bar:
+        for state in walk:
+            bar.update(state[0] >= 0)
+    return (state[1].float().cpu() + 1) / 2
+
+
 def denoise(
     diffusion,
     noise,

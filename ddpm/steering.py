@@ -7,7 +7,9 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 
+from ddpm.files import UserError
 from ddpm.sampling import (
     ddim_step,
     denoise,
@@ -100,9 +102,10 @@ def tinted(predict, images, alpha_bar, patch, light=1.0):
     """
     luma = torch.tensor(LUMA).to(images)[:, None, None]
 
-    def coarse(x):
-        small = F.avg_pool2d(x, patch)
-        return F.interpolate(small, x.shape[-2:], mode="bilinear")
+    def coarse(x):  # on the torus that the network draws on: the middle of nine
+        h, w = x.shape[-2:]
+        nine = F.avg_pool2d(x, patch).repeat(1, 1, 3, 3)
+        return F.interpolate(nine, (3 * h, 3 * w), mode="bilinear")[..., h:-h, w:-w]
 
     def steered(x_t, t):
         a, (x_0, _) = alpha_bar[t], predict(x_t, t)
@@ -131,6 +134,8 @@ def redraw(
     shows through stays. images, noise: (B, 3, H, W), images in [-1, 1]. steps: of a
     walk from t = T - 1; this one is shorter, and its steps are as long.
     """
+    if t >= len(alpha_bar):
+        raise UserError(f"t = {t}: this model counts from 0 to {len(alpha_bar) - 1}.")
     a = alpha_bar[t]
     x_t = a.sqrt() * images + (1 - a).sqrt() * noise
     steps = max(1, round(steps * (t + 1) / len(alpha_bar)))
@@ -147,7 +152,8 @@ def invert(predict, images, alpha_bar, steps=250):
     images: (B, 3, H, W) in [-1, 1], on the device of alpha_bar.
     """
     share, x = alpha_bar.tolist(), images
-    for t_next, t in reversed(timestep_pairs(len(share), steps)):  # t_next > t
+    pairs = timestep_pairs(len(share), steps)[::-1]
+    for t_next, t in tqdm(pairs, "to its noise", disable=None):  # t_next > t
         a = share[t] if t >= 0 else 1.0
         _, eps = predict(x, max(t, 0))
         x_0 = (x - math.sqrt(1 - a) * eps) / math.sqrt(a)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import exercise4_steer
 from checks import steer_todos
-from ddpm.dataset import HELD_OUT, textiles
+from ddpm.dataset import HELD_OUT, load_picture, textiles
 from ddpm.files import ROOT, UserError
 from ddpm.network import build
 from ddpm.sampling import denoise, draw_noise, extrapolate
@@ -96,7 +96,9 @@ def test_unfilled_it_says_what_is_open_before_anything_is_loaded(goal, name):
         ("mixed", "known + drawn", "does not look at the mask"),
         ("mixed", "drawn", "keeps nothing"),
         ("mixed", "known", "in the holes, too"),
-        ("mixed", "mask * known - (1 - mask) * drawn", r"gives \S+ in place of \S+ at a pixel where mask is 0"),
+        ("mixed", "mask * known + 1 - mask * drawn", "lacks brackets"),
+        ("mixed", "mask * known + (mask - 1) * drawn", "takes `drawn` away"),
+        ("mixed", "mask * known + (1 - mask) * drawn / 2", r"gives \S+ in place of \S+ at a pixel where mask is 0"),
         ("mixed", "mask * known * 0.5 + (1 - mask) * drawn", "at a pixel where mask is 1"),
         ("mixed", "drawn.mul_(1 - mask).add_(mask * known)", "changes what it is handed"),
         ("mixed", "mask", r"gives shape \(8, 8\)"),
@@ -322,6 +324,49 @@ def test_goal_4_goes_there_and_back(go, capsys):
         assert gif.size == (256, 256) and gif.n_frames == 3
 
 
+def test_goal_5_makes_a_repeat_of_your_drawing(go, tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))  # black to white
+    Image.fromarray(ramp).save(tmp_path / "mine.png")
+    go("--goal", "5", "--picture", "mine.png", "--family", "kuba")
+    with Image.open("exercise4_repeat.png") as repeat:
+        columns = np.asarray(repeat.convert("L"), float).mean(axis=0)
+    left, right = columns[60:240].mean(), columns[-240:-60].mean()
+    assert right - left > 40  # the drawing's
+    assert abs(columns[0] - columns[-1]) <= 1.5 * np.abs(np.diff(columns)).max()
+
+
+def test_goal_5_tells_the_size_in_print(go, monkeypatch, capsys):
+    monkeypatch.setattr(exercise4_steer, "REPEATS", (2, 1))
+    go("--goal", "5")
+    said = capsys.readouterr().out
+    assert "exercise4_yardage.png: 256 x 128 pixels, 4.3 x 2.2 cm at 150 dpi." in said
+    assert "exercise4_repeat.png: 591 x 591 pixels, 10.0 x 10.0 cm at 150 dpi." in said
+    with Image.open("exercise4_yardage.png") as poster:
+        assert round(poster.info["dpi"][0]) == 150
+
+
+def test_pictures_are_looked_at_before_anything_is_drawn(go, monkeypatch):
+    monkeypatch.setattr(exercise4_steer, "load_diffusion", None)
+    for flag in ("--picture", "--picture-b", "--mask"):
+        with pytest.raises(UserError, match=r"none\.png does not exist"):
+            go(flag, "none.png")
+
+
+def test_a_name_that_no_textile_has_is_told_from_those_of_another_model(
+    go, monkeypatch
+):
+    monkeypatch.setattr(exercise4_steer, "DRAWN_AS", ["tartan"])
+    with pytest.raises(UserError, match=r"knows no family 'tartan' \(kente, kuba\)"):
+        go("--goal", "3")
+
+
+def test_goal_4_ends_at_another_picture_of_yours(go, tmp_path):
+    picture(tmp_path / "mine.jpg")
+    rows, *_ = go("--goal", "4", "--picture-b", "mine.jpg")["exercise4_return.png"]
+    mine = torch.from_numpy(load_picture("mine.jpg").copy()).permute(2, 0, 1) / 255
+    torch.testing.assert_close(rows[1][0], mine)
+
+
 def test_goal_5_repeats_one_cloth_without_a_jump(go, model, monkeypatch):
     monkeypatch.setattr(exercise4_steer, "REPEATS", (2, 1))
     monkeypatch.setattr(exercise4_steer, "REPEAT_CM", 2.54)
@@ -329,7 +374,11 @@ def test_goal_5_repeats_one_cloth_without_a_jump(go, model, monkeypatch):
     with Image.open("exercise4_yardage.png") as poster:
         assert poster.size == (256, 128)
         pixels = np.asarray(poster, int)
-    assert np.abs(pixels[:, 20:100] - pixels[:, 148:228]).max() <= 1
+    assert np.array_equal(pixels[:, :128], pixels[:, 128:])
+    inside = np.abs(np.diff(pixels, axis=1)).mean(axis=(0, 2))
+    assert (
+        np.abs(pixels[:, 0] - pixels[:, -1]).mean() <= inside.max()
+    )  # hung side by side
     with Image.open("exercise4_repeat.png") as repeat:
         assert repeat.size == (150, 150) and round(repeat.info["dpi"][0]) == 150
         tile = np.asarray(repeat, float)
@@ -371,6 +420,15 @@ def test_impossible_config_is_refused_by_name(
         go("--goal", "5")
     assert caught.value.code == 2
     assert re.search(sentence, capsys.readouterr().err)
+
+
+def test_a_repeat_too_large_for_memory_is_refused(go, monkeypatch, capsys):
+    monkeypatch.setattr(exercise4_steer, "REPEAT_CM", 40)
+    monkeypatch.setattr(exercise4_steer, "DPI", 1200)
+    with pytest.raises(SystemExit):
+        go("--goal", "5")
+    said = capsys.readouterr().err
+    assert "REPEAT_CM / 2.54 * DPI: 18898 is not a whole number from 32 to 6000" in said
 
 
 def test_a_hole_that_is_none_is_named(go, monkeypatch):

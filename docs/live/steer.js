@@ -11,10 +11,11 @@
   const { walking, choice, slider, known, follow, goOn, reset } = Live;
   const FINE = 4; // pixels of the drawing for one of the model's, a side
   const OFTEN = { 1: "once", 5: "5 times" };
-  const COLOURS = { yours: "yours", model: "the model's" };
+  const COLOURS = { yours: "yours", hues: "your hues", model: "model's" };
   // As in Exercise 4: pixels a side of the patches whose mean colours stay those of the
-  // drawing, and how much of their lightness.
-  const [PATCH, LIGHT] = [8, 0.5];
+  // drawing, and how much of their lightness; of hues none, so that white paper may darken.
+  const PATCH = 8;
+  const LIGHT = { yours: 0.5, hues: 0 };
 
   // --- The board -------------------------------------------------------------------
 
@@ -365,8 +366,8 @@
       const { alphaBar, noises, t, colours, steps, sampler } = run;
       const drawing = Pictures.fromCanvas(w.ui.board);
       let predict = ask(run.family);
-      if (colours === "yours") {
-        predict = Steering.tinted(predict, drawing, alphaBar, PATCH, LIGHT);
+      if (colours in LIGHT) {
+        predict = Steering.tinted(predict, drawing, alphaBar, PATCH, LIGHT[colours]);
       }
       const how = [t, steps, sampler];
       const walk = Steering.redraw(predict, drawing, noises[0], alphaBar, ...how);

@@ -36,11 +36,12 @@ const Steering = (() => {
       const [y, x] = [row(i), i % SIZE].map((at) => Math.floor(at / patch));
       small[place(channel(i), y, x)] += pixel / (patch * patch);
     });
-    // Where along a side each pixel lies between the middles of two patches.
+    // Between the middles of which two patches along a side, and how far from the first,
+    // each pixel lies: on the torus that the network draws on.
     const between = Array.from({ length: SIZE }, (_, i) => {
-      const at = Math.max(0, (i + 0.5) / patch - 0.5);
+      const at = (i + 0.5) / patch - 0.5;
       const first = Math.floor(at);
-      return [first, Math.min(first + 1, side - 1), at - first];
+      return [(first + side) % side, (first + 1) % side, at - first];
     });
     return picture.map((_, i) => {
       const c = channel(i);

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ddpm.figures import draw_rows, is_formula
 from ddpm.pictures import (
+    enlarge_repeat,
     lerp,
     make_grid,
     save_gif,
@@ -30,6 +31,25 @@ def test_grid_is_square_enough_and_in_reading_order():
             grid[0, 4 + 7 * (i // 3), 4 + 7 * (i % 3)], images[i, 0, 0, 0]
         )
     assert make_grid(images, columns=7).shape[1:] == (5 + 4, 7 * 7 + 2)
+
+
+@pytest.mark.parametrize("side", [48, 256, 591])
+def test_a_repeat_is_enlarged_as_if_its_neighbours_were_there(side):
+    """Of a wave that goes round once: where it is known, and no jump at the border."""
+
+    def wave(pixels):
+        turns = (torch.arange(pixels) + 0.5) / pixels
+        return (0.5 + 0.4 * torch.sin(2 * torch.pi * turns)).expand(3, pixels, pixels)
+
+    for turned in (False, True):
+        one, wanted = wave(64), wave(side)
+        if turned:
+            one, wanted = one.mT, wanted.mT
+        large = enlarge_repeat(one, side)
+        moved = 0.4 * 2 * np.pi / side  # by less than a pixel of print
+        torch.testing.assert_close(large, wanted, atol=moved, rtol=0)
+        across = (large - large.roll(1, 2 - turned)).abs()
+        assert across.max() < 1.5 * moved  # bicubic weights overshoot a slope a little
 
 
 def test_upscale_keeps_range_and_place():

@@ -460,7 +460,8 @@ def test_strokes_become_the_cloth_of_python(visit, diffusion):
     asked = guided(diffusion, labels_for(model, "kuba", [42]), 2)
     for colours, predict in (
         ("yours", tinted(asked, drawing, alpha_bar, 8, 0.5)),
-        ("the model's", asked),
+        ("your hues", tinted(asked, drawing, alpha_bar, 8, 0)),
+        ("model's", asked),
     ):
         live.get_by_text(colours, exact=True).click()
         press(live, "Weave", "Weave again")
