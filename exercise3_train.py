@@ -25,6 +25,7 @@ from ddpm.pictures import make_grid, save_image, upscale
 from ddpm.training import (
     FROM_START,
     Preset,
+    check_apart,
     check_preset,
     load_images,
     move_aside,
@@ -128,9 +129,10 @@ def main(argv=None):
 
     # --- Look at the data ---------------------------------------------------
     if args.verify:
+        path = (args.out or Path()) / "training_samples_grid.png"
+        check_apart(path.parent, args.data)
         source = args.data or draw_textiles(args.textiles)
         images, *_ = load_images(source, IMAGE_SIZE, labels=args.labels)
-        path = (args.out or Path()) / "training_samples_grid.png"
         save_image(upscale(make_grid(images[:9] / 255), 4), path)
         print(f"Wrote {path.resolve()}.")
 

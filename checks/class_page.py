@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import functools
 import io
 import math
 from collections import Counter
@@ -10,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
-from matplotlib import get_data_path
 from matplotlib.font_manager import findSystemFonts
-from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 from checks.folder import TITLES, check_folder, count, inside_of, sentence
@@ -26,9 +23,9 @@ from checks.student_files import (
     plain,
     regular,
 )
+from ddpm.figures import PLAIN_FONT, letters_of
 from ddpm.files import ROOT, is_litter, replacing
 
-PLAIN_FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 SCRIPTS = ("exercise2_explore.py", MORPH, SAMPLER, STEER)
 FRAMES = 12  # of a morph, in the page
 # A hint that two are alike: grey levels, rarely shared lines, and of how many letters.
@@ -152,14 +149,6 @@ def needs_a_look(row):
     """The order of the page: what stopped first, then by points, then by name."""
     report = row["report"]
     return not stopped(report), report["points"], count(report)[0]
-
-
-@functools.cache
-def letters_of(path):
-    """The code points that a font file has a picture of; none if it cannot be read."""
-    with contextlib.suppress(RuntimeError, OSError, ValueError):
-        return set(FT2Font(path).get_charmap())
-    return set()
 
 
 def name_and_font(name, number):

@@ -13,6 +13,7 @@ comparison.html, a page to hand in, into the folder `comparison_results`.
 import argparse
 import base64
 import csv
+import os
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from comparison.metrics import interval, measure, nearest, nearest_real
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
 from ddpm.command_line import folder, run, script_parser, whole
 from ddpm.dataset import draw_textiles, load_folder
+from ddpm.figures import lettering
 from ddpm.files import replacing
 from ddpm.pictures import BLUE, make_grid, to_uint8, upscale
 from ddpm.steering import draw
@@ -53,7 +55,7 @@ def named_folder(text):
     name, sign, path = text.partition("=")
     if not (name and sign and path):
         raise argparse.ArgumentTypeError(f"{text} is not of the form NAME=FOLDER")
-    return name, path
+    return os.fsencode(name).decode("utf-8", "backslashreplace"), path
 
 
 def read(name, path):
@@ -135,9 +137,11 @@ def draw_bars(rows, path):
         heading, better = COLUMNS[column]
         panel.set_title(f"{heading}\n({better} is better)", fontsize=10)
         panel.set(xlim=(0, 1.35 * max(values) + 1e-9), xticks=[])
-        panel.set_yticks(
-            range(len(rows)), list(rows) if panel is figure.axes[0] else []
-        )
+        panel.set_yticks(range(len(rows)), [])
+        if panel is figure.axes[0]:
+            panel.set_yticklabels(rows)
+            for text, name in zip(panel.get_yticklabels(), rows, strict=True):
+                text.set(**lettering(name))
         panel.invert_yaxis()
         panel.spines[["top", "right", "bottom"]].set_visible(False)
     with replacing(path) as temporary:
@@ -152,7 +156,7 @@ def draw_sheet(sets, path):
     ):
         tiles = torch.from_numpy(images[:SHOWN]).permute(0, 3, 1, 2) / 255
         panel.imshow(to_uint8(upscale(make_grid(tiles, 8), 3)))
-        panel.set_title(name, loc="left", fontsize=12)
+        panel.set_title(name, loc="left", fontsize=12, **lettering(name))
         panel.axis("off")
     with replacing(path) as temporary:
         figure.savefig(temporary)

@@ -1,8 +1,10 @@
 """Checkpoints: find, read, recognise, load, save."""
 
 import math
+import os
 import re
 import zipfile
+from ddpm.running import out_of_memory
 from pathlib import Path
 
 import torch
@@ -34,7 +36,14 @@ def number_of(milestone):
 
 def is_step(step):
     """Whether it can be the step that a run has come to."""
-    return type(step) is int and step > 0
+    return type(step) is int and 0 < step <= 10**12
+
+
+def step_of(checkpoint, path):
+    """The step in a checkpoint dict; UserError if it does not tell."""
+    if not is_step(step := checkpoint.get("step")):
+        raise UserError(f"{path} does not tell its step. Take a milestone.")
+    return step
 
 
 def newest_first(folder):
@@ -105,7 +114,8 @@ def _read(path, whole):
     """What is stored in a file; None if it is nothing that torch has saved."""
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file of weights in it.")
-    if path.resolve() == EMBEDDED_WEIGHTS and not path.exists():
+    # Path.resolve, before Python 3.13, raises an error of its own at a loop of links.
+    if os.path.realpath(path) == str(EMBEDDED_WEIGHTS) and not path.exists():
         name = EMBEDDED_WEIGHTS.relative_to(ROOT).as_posix()
         raise UserError(
             f"{path} is missing, which belongs to the clone. Fetch it back: "
@@ -129,11 +139,17 @@ def _read(path, whole):
     try:
         if is_zip:
             _check_records(path, whole)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        how = {"map_location": "cpu", "weights_only": True}
+        if is_zip and os.fsencode(path) == str(path).encode("utf-8", "replace"):
+            return torch.load(path, mmap=True, **how)
+        with path.open("rb") as file:  # torch takes other names for other files
+            return torch.load(file, **how)
     except UserError:
         raise
     # A reader of untrusted bytes raises nearly anything.
     except Exception as error:
+        if is_zip and out_of_memory(error):  # other files may claim any size
+            raise
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is None:
             return None

@@ -4,12 +4,14 @@ The lesson's own data set, 1,059 photographs of African fabrics, cannot be shipp
 its place stand 1,059 drawn cloths, each determined by its seed.
 """
 
+import functools
 import hashlib
 import json
 import mimetypes
 import multiprocessing
 import os
 import re
+import signal
 import stat
 import sys
 import warnings
@@ -21,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from ddpm import textiles
-from ddpm.files import ROOT, UserError, is_litter, replacing, scratch
+from ddpm.files import ROOT, UserError, is_litter, name_of, replacing, scratch
 
 DATA = ROOT / "data"  # drawn on first use, not in git
 COUNT = 1059  # pictures in the lesson's data set
@@ -93,6 +95,29 @@ def _as_drawn(folder):
         return False
 
 
+PATIENCE = 300  # seconds for 64 textiles, which take one or two
+
+
+def _drawn_by_all(draw, seeds):
+    """What all cores draw of these seeds, (len(seeds), 64, 64, 3) uint8."""
+    parts = [seeds[k : k + 64] for k in range(0, len(seeds), 64)]
+    deaf = signal.signal, (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    with multiprocessing.Pool(None, *deaf) as pool:
+        found = pool.imap(functools.partial(_drawn, draw), parts)
+        try:
+            bar = tqdm(parts, "Drawing textiles", disable=None)
+            return np.concatenate([found.next(PATIENCE) for _ in bar])
+        except multiprocessing.TimeoutError:  # a pool waits for the dead
+            raise UserError(
+                "Drawing textiles stands still: one of its processes was killed. Close "
+                "other programs, if they need much memory, and try again."
+            ) from None
+
+
+def _drawn(draw, seeds):
+    return np.stack([draw(seed) for seed in seeds])
+
+
 def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
     """The drawn textiles, seeds first, first + 1, ...: (count, 3, 64, 64) uint8.
 
@@ -103,9 +128,7 @@ def draw_all(count, first=0, data=DATA, draw=textiles.pattern):
     try:
         images = np.load(path)
     except (OSError, ValueError, EOFError):  # it is not there, or damaged
-        seeds = tqdm(range(first, first + count), desc="Drawing textiles", disable=None)
-        with multiprocessing.Pool() as pool:
-            images = np.stack(list(pool.imap(draw, seeds, 64)))
+        images = _drawn_by_all(draw, range(first, first + count))
         with replacing(path) as temporary:
             np.save(temporary, images)
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
@@ -172,7 +195,8 @@ def load_labelled(folder, size=64):
         images.append(found)
         numbers += [number] * len(found)
         skipped += left_out
-    return np.concatenate(images), np.array(numbers), [p.name for p in below], skipped
+    names = [name_of(path) for path in below]
+    return np.concatenate(images), np.array(numbers), names, skipped
 
 
 def _pictures_below(folder):
@@ -228,6 +252,8 @@ def _why(error):
     ):
         millions = Image.MAX_IMAGE_PIXELS // 10**6
         return f"of more than {millions} million pixels: make it smaller"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).split("\n")[0] or type(error).__name__
 
 

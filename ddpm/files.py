@@ -69,6 +69,11 @@ def sync_folder(path):
             os.close(handle)
 
 
+def name_of(path):
+    """The last part of a path as text that any file and any figure can hold."""
+    return os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
+
+
 def writable(path):
     """`path` as a folder to write to, made if it is not there; else UserError."""
     path = Path(path)

@@ -1,10 +1,11 @@
-"""How a script ends: Ctrl-C, closed pipes, full disks.
+"""How a script ends: Ctrl-C, closed pipes, full disks, too little memory.
 
 Scripts import it first: while torch is imported, Ctrl-C ends with a sentence already.
 """
 
 import errno
 import os
+import re
 import sys
 
 # Nobody reads any more: a closed pipe (on Windows, EINVAL), a terminal that is gone.
@@ -48,9 +49,18 @@ class Unbroken:
         return getattr(self.stream, name)
 
 
+def out_of_memory(error):
+    """Whether memory ran out, for which torch and threads have a RuntimeError."""
+    words = (
+        r"out of memory|not enough memory|(can't|cannot) (allocate|start new thread)"
+    )
+    told = isinstance(error, RuntimeError) and re.search(words, str(error), re.I)
+    return isinstance(error, MemoryError) or bool(told)
+
+
 def run(main):
-    """Call a script's main. Ctrl-C, and what the system refuses, as a full disk or a
-    file of somebody else, ends it with a sentence and exit code 1.
+    """Call a script's main. Ctrl-C, and what the system refuses, as a full disk, a file
+    of somebody else or memory, ends it with a sentence and exit code 1.
     """
     sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
     try:
@@ -66,4 +76,11 @@ def run(main):
         raise SystemExit(
             f"{error.filename or 'A file'} cannot be used: {error.strerror}. Give "
             "another, or put this right."
+        ) from None
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise SystemExit(
+            "There is not enough memory for this. Ask for fewer or smaller pictures, "
+            "or close other programs."
         ) from None

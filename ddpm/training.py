@@ -5,12 +5,14 @@ import csv
 import hashlib
 import itertools
 import math
+import os
 import shutil
 import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from ddpm.running import out_of_memory
 from pathlib import Path
 from time import monotonic
 
@@ -579,6 +581,15 @@ def mean_over_processes(number, accelerator):
     return accelerator.reduce(number, "mean").item()
 
 
+def check_apart(out, data):
+    """UserError if what is written to `out` would be taken for one of the pictures."""
+    if data and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise UserError(
+            f"{os.path.realpath(out)} lies in {data}: the pictures written there would "
+            "be trained on. Give an --out elsewhere."
+        )
+
+
 NAMED = 20  # files that are left out
 
 
@@ -691,6 +702,7 @@ def train(
     subfolders of `data` tell names. augment: some of AUGMENT, for `data` alone. enough:
     steps from which on the result is written to models/, whence the exercises take it.
     """
+    check_apart(out, data)
     results, device = writable(out / "training_results"), pick_device(device).type
     if steps:
         preset = replace(preset, steps=steps, minutes=math.inf)
@@ -771,7 +783,9 @@ def explained_memory(preset):
     """Turn torch's report that memory ran out into a sentence with the remedy."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         raise UserError(
             f"Out of memory with {preset.batch_size} pictures a step. Set "
             f"{preset.knob('batch_size')} to {max(1, preset.batch_size // 2)}; the "

@@ -10,6 +10,7 @@ colour in the pictures, and the class label of a conditional model. Pictures hav
 values from -1 to 1; y says what they show.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def _torchvision(name, train, root):
 
 def _what_to_fetch(kind, root):
     """One sentence for who has no network here."""
-    name, root = kind.__name__, Path(root).resolve()
+    name, root = kind.__name__, Path(os.path.realpath(root))
     if hasattr(kind, "mirrors"):
         files = ", ".join(file for file, _ in kind.resources)
         what = f"{files} from {kind.mirrors[0]} and put them into an empty folder"

@@ -8,6 +8,7 @@ x = generate(model, noise(len(y), x_0), y, weight=2)
 
 import copy
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -136,6 +137,8 @@ def load(path, device="cpu"):
             getattr(model, part).load_state_dict(saved[part])
         model.generator.set_state(saved["generator"])
         model.epochs, model.losses = saved["epochs"], saved["losses"]
+        if [math.isfinite(x) for x in model.losses] != [True] * model.epochs:
+            raise ValueError("it has not one loss an epoch")
     except FileNotFoundError:
         raise ValueError(
             f"There is no {path} yet: train one, without --resume"

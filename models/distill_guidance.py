@@ -14,11 +14,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
+from ddpm.checkpoints import save_weights
 from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_all
-from ddpm.files import UserError
-from models.distillation import follow, strengths
+from models.distillation import begin, follow, strengths
 from models.train_embedded import Settings, autocast, batch_of
 
 SETTINGS = Settings(learning_rate=2e-4)
@@ -71,14 +70,11 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--steps", type=whole(1, 10**6), default=800)
     args = parser.parse_args(argv)
-    checkpoint = read_checkpoint(args.model)
-    teacher = from_checkpoint(checkpoint, args.model)
-    if not teacher.model.families:
-        raise UserError(f"{args.model} knows no families: there is nothing to ask for.")
+    teacher, config, step = begin(args.model, args.out)
     images = draw_all(SETTINGS.textiles)
     student = distill(teacher, images, args.steps)
-    config = config_of(checkpoint) | {"guidance": "one pass"}
-    save_weights(student, config, checkpoint["step"] + args.steps, args.out)
+    config |= {"guidance": "one pass"}
+    save_weights(student, config, step + args.steps, args.out)
     print(f"Wrote {args.out}.")
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, save_weights
+from ddpm.checkpoints import save_weights
 from ddpm.command_line import run, script_parser, whole
 from ddpm.dataset import draw_all
+from ddpm.files import UserError
 from ddpm.network import LESSON_CONFIG, ROWS, build
 from ddpm.sampling import timestep_pairs
-from models.distillation import follow, strengths
+from models.distillation import begin, follow, strengths
 from models.train_embedded import Settings, autocast, batch_of
 
 SETTINGS = Settings(learning_rate=1e-4, no_label=0.05)
@@ -149,14 +150,13 @@ def main(argv=None):
     parser.add_argument("--steps", type=whole(1, 10**6), default=1600)
     parser.add_argument("--start", type=Path, help="a student to go on with")
     args = parser.parse_args(argv)
-    checkpoint = read_checkpoint(args.model)
-    teacher = from_checkpoint(checkpoint, args.model)
-    config = config_of(checkpoint)
-    images = draw_all(SETTINGS.textiles)
-    student, step = widened(teacher, config), checkpoint["step"]
+    teacher, config, step = begin(args.model, args.out)
+    student = widened(teacher, config)
     if args.start:
-        begun = read_checkpoint(args.start)
-        student, step = from_checkpoint(begun, args.start), begun["step"]
+        student, _, step = begin(args.start, args.out)
+        if student.model.few_steps != FEW_STEPS:
+            raise UserError(f"{args.start} was not taught to walk in few steps.")
+    images = draw_all(SETTINGS.textiles)
     student = distill(teacher, student, images, args.steps)
     config |= {"few_steps": FEW_STEPS}
     save_weights(student, config, step + args.steps, args.out)

@@ -3,12 +3,27 @@
 import torch
 from tqdm import tqdm
 
+from ddpm.checkpoints import config_of, from_checkpoint, read_checkpoint, step_of
+from ddpm.files import UserError, writable
 from ddpm.sampling import ONE_PASS
 from ddpm.training import compile_for, ema_update, stop_signals
 from models.train_embedded import make_optimizer
 
 WARM_UP = 50  # steps
 EMA_DECAY = 0.99
+
+
+def begin(path, out):
+    """The model in a file, its config and step. Raises UserError, before hours pass, if
+    there is nothing to be taught by it, or `out` cannot be written.
+    """
+    checkpoint = read_checkpoint(path)
+    model = from_checkpoint(checkpoint, path)
+    if not model.model.families:
+        raise UserError(f"{path} knows no families: there is nothing to ask for.")
+    if writable(out.parent) and out.is_dir():
+        raise UserError(f"{out} is a folder. Name a file in it.")
+    return model, config_of(checkpoint), step_of(checkpoint, path)
 
 
 def strengths(size, rng):

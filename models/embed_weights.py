@@ -12,9 +12,9 @@ from ddpm.checkpoints import (
     EMBEDDED_WEIGHTS,
     config_of,
     from_checkpoint,
-    is_step,
     read_checkpoint,
     save_weights,
+    step_of,
 )
 from ddpm.command_line import run, script_parser
 from ddpm.files import ROOT, UserError, replacing
@@ -57,9 +57,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     checkpoint = read_checkpoint(args.milestone)
     ema = from_checkpoint(checkpoint, args.milestone)
-    config, step = LESSON_CONFIG | config_of(checkpoint), checkpoint.get("step")
-    if not is_step(step):
-        raise UserError(f"{args.milestone} does not tell its step. Take a milestone.")
+    config = LESSON_CONFIG | config_of(checkpoint)
+    step = step_of(checkpoint, args.milestone)
     with replacing(EMBEDDED_WEIGHTS) as temporary:
         save_weights(ema, config, step, temporary, small=True)
         stored = from_checkpoint(read_checkpoint(temporary))

@@ -15,10 +15,10 @@ import copy
 import csv
 import hashlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -198,7 +198,7 @@ class Training:
 
     def take_step(self, images):
         """One step of gradient descent; returns the loss."""
-        started = time.time()
+        started = monotonic()
         for group, base in zip(
             self.optimizer.param_groups, self.base_rates, strict=True
         ):
@@ -212,7 +212,7 @@ class Training:
         self.step += 1
         for ema, decay in zip(self.emas, self.settings.emas, strict=True):
             ema_update(ema, self.diffusion, self.step, decay)
-        self.seconds += time.time() - started
+        self.seconds += monotonic() - started
         return loss.item()
 
     def state_dict(self):
@@ -263,12 +263,13 @@ def take_over(diffusion, path):
 
 
 def save(training, out, loss):
-    """Write run.pt and the averages, and a line of log.csv."""
+    """Write the averages and run.pt, and a line of log.csv."""
     s, seen = training.settings, training.step * training.settings.batch_size
-    with replacing(out / "run.pt") as temporary:
-        torch.save(training.state_dict(), temporary)
+    # They are refused once they hold NaN: run.pt is then the one from before.
     for ema, decay in zip(training.emas, s.emas, strict=True):
         save_weights(ema, s.config, training.step, out / f"ema_{decay}.pt")
+    with replacing(out / "run.pt") as temporary:
+        torch.save(training.state_dict(), temporary)
     log = out / "log.csv"
     new = not log.exists()
     found = errors(training.emas[-1])
@@ -289,20 +290,28 @@ def sixteen(diffusion):
 def train(settings, out):
     training = Training(settings)  # what is missing is found out before hours pass
     images = draw_all(settings.textiles, draw=settings.draw)
-    if (out / "run.pt").exists():
-        training.load_state_dict(read_checkpoint(out / "run.pt"))
+    if (path := out / "run.pt").exists():
+        try:
+            training.load_state_dict(read_checkpoint(path))
+        except UserError:
+            raise
+        except Exception as error:  # whatever types a file may hold
+            raise UserError(
+                f"{path} is no run of this recipe (looking for {error}). Put back one "
+                "that is, or begin another with another --out."
+            ) from None
     total = settings.pictures // settings.batch_size
     compile_for(training.diffusion.model, total)
-    saved, losses = time.time(), []
+    saved, losses = monotonic(), []
     bar = tqdm(initial=training.step, total=total, desc="Training", mininterval=10)
     with stop_signals() as stop, bar:
         while training.step < total and not stop.is_set():
             losses.append(training.take_step(images))
             bar.update()
-            if time.time() - saved > SAVE_EVERY:
+            if monotonic() - saved > SAVE_EVERY:
                 save(training, out, np.mean(losses))
                 bar.set_postfix(loss=f"{np.mean(losses):.4f}")
-                saved, losses = time.time(), []
+                saved, losses = monotonic(), []
     if losses:
         save(training, out, np.mean(losses))
     print(f"{training.step * settings.batch_size:,} pictures seen; {out}.")

@@ -37,6 +37,13 @@ def test_verify_counts_and_shows_the_data(tmp_path, monkeypatch, capsys):
     assert grid.shape == (4 * (3 * 18 + 2), 4 * (3 * 18 + 2), 3)
 
 
+def test_the_grid_that_verify_writes_is_no_picture_to_train_on(tmp_path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match="would be trained on"):
+        main(["--verify", "--data", str(tmp_path)])  # and written to where one is
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
 def test_without_a_task_it_says_which_there_are(capsys):
     with pytest.raises(SystemExit) as caught:
         main([])

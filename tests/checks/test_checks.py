@@ -249,6 +249,11 @@ def replace_by_pipe(folder):
     os.mkfifo(folder / "my_morph.gif")
 
 
+def samples_by_link(folder):
+    (folder / "generated_samples").rename(folder / "another's")
+    (folder / "generated_samples").symlink_to(folder / "another's")
+
+
 def cut_short(name):
     def spoil(folder):
         data = (folder / name).read_bytes()
@@ -269,6 +274,7 @@ def still(folder):
         (lambda f: shutil.rmtree(f / "generated_samples"), "exercise1_output.png", "not all there"),
         (lambda f: (f / "generated_samples/fabric_0004.png").unlink(), "exercise1_output.png", "not the grid"),
         (lambda f: (f / "generated_samples/fabric_0001.png").unlink(), "exercise1_output.png", "not all there"),
+        (samples_by_link, "exercise1_output.png", "generated_samples is a link"),
         (spoil_noise, "exercise1_output.png", "is noise.*checks.diagnose"),
         (spoil_black, "exercise1_output.png", "is black.*checks.diagnose"),
         (cut_short("exercise2_seeds.png"), "Goal 3", "exercise2_seeds.png cannot be read"),
@@ -790,6 +796,30 @@ def test_what_cannot_be_written_is_said_before_anybody_is_marked(tmp_path, capsy
     with pytest.raises(UserError, match="Give another folder"):
         main(["--class", str(tmp_path / "class"), "--out", str(tmp_path / "file/out")])
     assert not capsys.readouterr().err
+
+
+def test_so_it_is_where_the_grader_lacks_one():
+    code = "import runpy, sys; sys.modules['jinja2'] = None; runpy.run_module('checks')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert done.returncode == 2 and not done.stdout
+    assert re.fullmatch(
+        rb"Nobody was marked: .*jinja2.* pip install .*\s+", done.stderr
+    )
+
+
+def test_results_are_printed_before_what_may_fail_to_be_written(
+    tmp_path, monkeypatch, capsys
+):
+    def full(*_):
+        raise UserError("Cannot write it: No space left on device.")
+
+    monkeypatch.setattr(checks_folder, "Process", Here)
+    monkeypatch.setattr(class_page, "replacing", full)
+    (tmp_path / "class" / "a").mkdir(parents=True)
+    with pytest.raises(UserError, match="No space left"):
+        main(["--class", str(tmp_path / "class"), "--json", "--out", str(tmp_path)])
+    found = json.loads(capsys.readouterr().out)
+    assert [report["name"] for report in found["students"]] == ["a"]
 
 
 def test_names_in_any_script(class_of, tmp_path, monkeypatch):

@@ -262,13 +262,16 @@ def test_folders_of_all_sorts_are_compared(tmp_path, textiles, capsys):
                 picture = picture.convert("L" if i % 2 else "RGBA").resize((90, 70))
             picture.save(tmp_path / name / f"{i}.png")
     (tmp_path / "mine" / "broken.png").write_text("no picture")
-    compare_generators.main(["real=real", "mine=mine", "--out", "results"])
+    odd = "$\\frac$ 窗 \udce9"  # of a folder of bytes that are no text
+    sets = ["real=real", "mine=mine", f"{odd}=mine"]
+    compare_generators.main([*sets, "--out", "results"])
     out = capsys.readouterr().out
     assert "skipped" in out and "broken.png" in out
-    lines = (tmp_path / "results" / "comparison.csv").read_text().splitlines()
+    lines = (tmp_path / "results" / "comparison.csv").read_text("utf-8").splitlines()
     assert [line.split(",")[:2] for line in lines[1:]] == [
         ["held-out real", "20"],
         ["mine", "17"],
+        ["$\\frac$ 窗 \\xe9", "17"],
     ]
     page = (tmp_path / "results" / "comparison.html").read_text("utf-8")
     assert page.count("data:image/png;base64,") == 2 and "://" not in page

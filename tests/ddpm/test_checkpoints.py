@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -460,6 +461,33 @@ def test_a_file_of_somebody_else_or_with_an_endless_name(tiny_file, tmp_path):
     os.mkfifo(tmp_path / "pipe.pt")
     with pytest.raises(UserError, match=r"pipe\.pt is no file of weights"):
         load_diffusion(tmp_path / "pipe.pt", "cpu")
+    (tmp_path / "loop.pt").symlink_to("loop.pt")
+    with pytest.raises(UserError, match=r"loop\.pt does not exist"):
+        load_diffusion(tmp_path / "loop.pt", "cpu")
+    for folder in ("a", "b"):
+        (tmp_path / folder).symlink_to({"a": "b", "b": "a"}[folder])
+    with pytest.raises(UserError, match=r"a\.pt .*does not exist|cannot be read"):
+        load_diffusion(tmp_path / "a" / "a.pt", "cpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names may be any bytes there")
+@pytest.mark.parametrize("name", [b"\xe9", "Ünï 窗\n🧵".encode(), b"a b"])
+def test_a_name_may_be_of_any_bytes(name, tiny_file, tmp_path):
+    (tmp_path / os.fsdecode(name)).mkdir()
+    path = tmp_path / os.fsdecode(name) / os.fsdecode(name + b".pt")
+    tiny_file.rename(path)
+    diffusion = load_diffusion(path, "cpu")
+    save_weights(diffusion, TINY, 5_000, path)
+    assert load_diffusion(path, "cpu").image_size == (64, 64)
+
+
+def test_a_file_is_not_blamed_for_too_little_memory(tiny_file, monkeypatch):
+    def too_large(*_, **__):
+        raise RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "load", too_large)
+    with pytest.raises(RuntimeError, match="Cannot allocate memory"):
+        load_diffusion(tiny_file, "cpu")
 
 
 def test_a_file_that_may_not_be_read(tiny_file, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import struct
 import zlib
 from pathlib import Path
@@ -134,6 +135,30 @@ def test_workers_that_inherit_nothing_draw_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "multiprocessing", spawn)
     drawn = draw_all(2, first=7, data=tmp_path).permute(0, 2, 3, 1)
     assert np.array_equal(drawn, [textiles.pattern(seed) for seed in (7, 8)])
+
+
+def interrupted(seed):
+    """Draws, though Ctrl-C reaches all processes of a terminal."""
+    signal.raise_signal(signal.SIGINT)
+    return textiles.pattern(seed)
+
+
+def test_ctrl_c_is_not_the_workers(tmp_path):
+    drawn = draw_all(2, data=tmp_path, draw=interrupted)
+    assert torch.equal(drawn, draw_all(2, data=tmp_path))
+
+
+def killed(seed):
+    """As by the system, where memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+def test_a_worker_that_was_killed_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "PATIENCE", 1)
+    with pytest.raises(UserError, match="stands still: one of its processes was"):
+        draw_all(2, data=tmp_path, draw=killed)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_two_textiles_are_alike():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from ddpm.figures import draw_rows, is_formula
+from ddpm.figures import draw_rows, fonts_for, is_formula
 from ddpm.pictures import (
     enlarge_repeat,
     lerp,
@@ -236,3 +236,10 @@ def test_titles_that_look_like_formulas_are_written_as_they_are(tmp_path):
         [row, row], [r"$\frac$"], ["5 $", r"$\bar\alpha_t$ = 1"], tmp_path / "a.png"
     )
     assert is_formula(r"$\bar\alpha_t$ = 1") and not is_formula(r"$\frac$")
+
+
+@pytest.mark.filterwarnings("error:Glyph")  # as matplotlib says of a box
+@pytest.mark.skipif(len(fonts_for("窗")) == 1, reason="no font here has that letter")
+def test_titles_in_other_scripts_are_no_boxes(tmp_path):
+    row = [torch.zeros(3, 8, 8)]
+    draw_rows([row], ["窗帘 and $x_0$"], ["窗"], tmp_path / "a.png")

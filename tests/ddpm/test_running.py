@@ -29,8 +29,23 @@ def test_what_the_system_refuses_is_a_sentence():
     assert "cannot be used: File name too long" in error
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "torch.zeros(2**50)",
+        "bytearray(2**62)",
+        '(_ for _ in ()).throw(RuntimeError("can\'t start new thread"))',
+    ],
+)
+def test_too_little_memory_is_a_sentence(ask):
+    code, _, error = python(f"{RUN} import torch; run(lambda: {ask})")
+    assert code == 1 and error.count("\n") == 1
+    assert "not enough memory for this. Ask for fewer" in error
+
+
 def test_a_mistake_of_ours_keeps_its_traceback():
-    for mistake in ("1 / 0", "(_ for _ in ()).throw(OSError('ours'))"):
+    throw = "(_ for _ in ()).throw({}('ours'))"
+    for mistake in ("1 / 0", throw.format("OSError"), throw.format("RuntimeError")):
         code, _, error = python(RUN + f"run(lambda: {mistake})")
         assert code == 1 and "Traceback" in error
 

@@ -222,6 +222,17 @@ def test_learning_rate_warms_up_and_decays():
     assert learning_rate(1e-3, 99, 0.99, warm_up=2, decays=False) == 1e-3
 
 
+@pytest.mark.parametrize("out", [".", "run/deep"])
+def test_what_it_writes_is_no_picture_to_train_on(out, lab):
+    (lab / "a_link").symlink_to(lab)
+    for data in (lab, lab / "a_link"):
+        with pytest.raises(
+            UserError, match=r"would be trained on\. Give an --out else"
+        ):
+            training.train(PRESET, lab / out, data, device="cpu")
+    assert not list(lab.rglob("training_results"))
+
+
 def test_too_few_pictures_say_what_to_do(lab):
     with pytest.raises(UserError, match=r"13 images are fewer than one batch of 14"):
         train(lab, "run", replace(PRESET, batch_size=14))
@@ -270,7 +281,8 @@ def test_a_signal_saves_and_says_how_to_go_on(name, lab, monkeypatch):
         return draw(images, step, *rest, **more)
 
     monkeypatch.setattr(training, "draw_batch", interrupting)
-    with pytest.raises(UserError, match=r"saved at step 3 of 6\. The same command"):
+    how = r"saved at step 3 of 6\. The same command, without --fresh, goes on from"
+    with pytest.raises(UserError, match=how):
         train(lab, "run")
     results = lab / "run" / "training_results"
     assert weights(results / "model-2.pt")["step"] == 3
@@ -310,13 +322,25 @@ def test_weights_that_are_not_numbers_are_not_saved(lab, monkeypatch):
     assert [p.name for p in lab.rglob("model-*.pt")] == ["model-1.pt"]
 
 
-def test_out_of_memory_names_the_batch_size_to_try(lab, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"),
+        RuntimeError(
+            "[enforce fail] . DefaultCPUAllocator: can't allocate memory: you"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to"),  # Windows
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_names_the_batch_size_to_try(error, lab, monkeypatch):
     train(lab, "run", steps=2)
     draw = training.draw_batch
 
     def greedy(images, step, *rest, **more):
         if step == 3:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+            raise error
         return draw(images, step, *rest, **more)
 
     monkeypatch.setattr(training, "draw_batch", greedy)
@@ -388,7 +412,7 @@ def spoil_adam(change):
 WEIGHT = "model.init_conv.weight"
 SPOILT = {
     **{f"no {name}": without(name) for name in ("opt", "step", "model")},
-    **{f"step {v!r}": given("step", v) for v in ("4", 4.0, 0, None, math.nan)},
+    **{f"step {v!r}": given("step", v) for v in ("4", 4.0, 0, None, math.nan, 2**70)},
     "step tensor": given("step", torch.tensor(4)),
     **{f"losses {v!r}": given("losses", v) for v in (5, None, [1], [(2, "y")])},
     **{f"opt {v!r}": given("opt", v) for v in (5, {}, {"state": 3}, {"state": {}})},

@@ -1,7 +1,9 @@
 """A run on pictures: downloads, training, resuming, the command line, what it writes."""
 
+import ast
 import gzip
 import hashlib
+import math
 import pickle
 import re
 import struct
@@ -313,6 +315,9 @@ BROKEN = {
     "text": "model.pt is not a model of train_images",
     "trap": "model.pt is not a model of train_images",
     "other weights": "model.pt is not a model of train_images",
+    **dict.fromkeys(
+        ("'2' epochs", "2 epochs", "a loss of nan"), "has not one loss an|not a"
+    ),
     "linear": "trained with schedule linear, not cosine: give the flags of then",
 }
 
@@ -334,6 +339,10 @@ def test_what_cannot_be_resumed(kind, tiny):
         torch.save({"config": Trap()}, path)
     elif kind == "other weights":
         save(replace(model, config=model.config | {"widths": (8, 8)}), path)
+    elif kind.endswith("epochs"):
+        save(replace(model, epochs=ast.literal_eval(kind.split()[0])), path)
+    elif kind == "a loss of nan":
+        save(replace(model, epochs=1, losses=[math.nan]), path)
     before = path.read_bytes() if path.exists() else None
     with pytest.raises(SystemExit, match=BROKEN[kind]) as caught:
         train_images.main([*QUICK, "--resume"])

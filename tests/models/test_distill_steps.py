@@ -10,7 +10,7 @@ from ddpm.checkpoints import load_diffusion, save_weights
 from ddpm.files import UserError
 from ddpm.network import FabricUnet
 from ddpm.sampling import FAST, ddim_step, denoise, draw_noise
-from models import distill_steps
+from models import distill_guidance, distill_steps
 from models.distill_steps import (
     FEW_STEPS,
     SETTINGS,
@@ -175,6 +175,35 @@ def test_the_command_writes_a_file_that_walks_in_few_steps(
     assert loaded.model.few_steps == FEW_STEPS
     with pytest.raises(UserError, match="1, 2, 4, 8 steps"):
         denoise(loaded, draw_noise([1]), 3, FAST, label=loaded.model.one_hot([None]))
+
+
+@pytest.mark.parametrize("script", [distill_steps, distill_guidance])
+@pytest.mark.parametrize(
+    ("out", "change", "sentence"),
+    [
+        ("file/student.pt", {}, "Give another folder"),
+        (".", {}, "is a folder. Name a file in it"),
+        ("student.pt", {"step": None}, "does not tell its step"),
+    ],
+)
+def test_what_is_wrong_is_said_before_hours_pass(
+    script, out, change, sentence, teacher, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(script, "draw_all", None)  # it is not come to
+    path = tmp_path / "teacher.pt"
+    save_weights(teacher, TORUS, 4_000, path)
+    torch.save(torch.load(path) | change, path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=sentence):
+        script.main([str(path), "--out", str(tmp_path / out)])
+
+
+def test_it_goes_on_with_a_student_alone(teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(distill_steps, "draw_all", None)
+    path = str(tmp_path / "teacher.pt")
+    save_weights(teacher, TORUS, 4_000, path)
+    with pytest.raises(UserError, match="was not taught to walk in few"):
+        distill_steps.main([path, "--out", "x.pt", "--start", path])
 
 
 def test_before_training_the_student_is_the_teacher(teacher):

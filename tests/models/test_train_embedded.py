@@ -3,7 +3,10 @@
 import copy
 import csv
 import dataclasses
+import itertools
+import math
 import re
+import time
 
 import numpy as np
 import pytest
@@ -175,6 +178,47 @@ def test_the_recipe_runs_stops_and_goes_on(recipe, tmp_path, monkeypatch):
     assert drawn.model.families == tuple(FAMILIES)
     one, two = (load_diffusion(tmp_path / f"ema_{d}.pt", "cpu") for d in (0.5, 0.9))
     assert not torch.equal(one.model.init_conv.weight, two.model.init_conv.weight)
+
+
+def test_it_is_saved_though_the_clock_is_set_back(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_embedded, "SAVE_EVERY", 0)
+    days = itertools.count(0, -86_400)
+    monkeypatch.setattr(time, "time", lambda: next(days))
+    recipe(dataclasses.replace(SMALL, pictures=12), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [row["pictures"] for row in rows] == ["4", "8", "12"]
+    assert torch.load(tmp_path / "run.pt")["seconds"] >= 0
+
+
+def test_a_diverged_run_leaves_the_state_from_before(recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    before = (tmp_path / "run.pt").read_bytes()
+    training = Training(SMALL)
+    with torch.no_grad():
+        training.emas[0].model.init_conv.weight[0] = math.nan
+    with pytest.raises(UserError, match="would hold NaN"):
+        train_embedded.save(training, tmp_path, 0.1)
+    assert (tmp_path / "run.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: {"step": 3},
+        lambda state: state | {"emas": state["emas"][:1]},
+        lambda state: state | {"model": {}},
+        lambda state: state | {"opt": 5},
+        lambda state: state | {"settings": {"unheard of": 1}},
+    ],
+)
+def test_what_is_no_run_is_named_and_left(spoil, recipe, tmp_path):
+    recipe(dataclasses.replace(SMALL, pictures=8), tmp_path)
+    path = tmp_path / "run.pt"
+    torch.save(spoil(torch.load(path)), path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"run\.pt is no run of this recipe"):
+        recipe(SMALL, tmp_path)
+    assert path.read_bytes() == before
 
 
 def test_a_short_run_leaves_a_row_and_a_sheet(tmp_path, monkeypatch, images):
