@@ -5,7 +5,8 @@
     python -m comparison.own_cloth --counts 100 --walls          bricks, gravel, grass
     python -m comparison.own_cloth --minutes 30                  on a single core
 
-Each number of tiles trains for a quarter of an hour, or until it copies. What was
+Each number of tiles trains for a quarter of an hour, or until it copies; the picture
+that a tile was cut from is its name (--labels). What was
 measured after 1, 5 and 15 minutes goes to comparison/results/own_photos.csv or
 own_walls.csv, and what was drawn to pictures beside it. Stopped, the same command goes
 on.
@@ -43,7 +44,7 @@ def learn(kind, count, preset):
         flags = ["--walls"] if kind == "walls" else []
         photo_tiles.main([str(count), str(tiles), *flags])
     try:
-        train(preset, out, tiles, start=EMBEDDED_WEIGHTS)
+        train(preset, out, tiles, start=EMBEDDED_WEIGHTS, labels=True)
     except UserError as error:
         if "nothing to do" not in str(error):
             raise
