@@ -60,11 +60,11 @@ def shown(copying, minutes):
 
 
 def pictures_of(grid):
-    """The first eight of sixteen pictures in a sample-N.png, (8, 3, 128, 128)."""
+    """The first eight of the nine pictures in a sample-N.png, (8, 3, 128, 128)."""
     pixels = np.asarray(Image.open(grid).convert("RGB"))
-    corners = [4 + 132 * k for k in range(4)]  # twice as large as `make_grid` lays out
-    cut = [pixels[y:, x:][:128, :128] for y in corners[:2] for x in corners]
-    return torch.from_numpy(np.stack(cut) / 255).permute(0, 3, 1, 2)
+    corners = [4 + 132 * k for k in range(3)]  # twice as large as `make_grid` lays out
+    cut = [pixels[y:, x:][:128, :128] for y in corners for x in corners]
+    return torch.from_numpy(np.stack(cut[:8]) / 255).permute(0, 3, 1, 2)
 
 
 def draw_minutes(results, copying, chosen, path):

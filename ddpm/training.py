@@ -657,8 +657,10 @@ def watch(run, steps, accelerator, preset, out, enough, album):
             if run.step % 50 == 0:
                 bar.set_postfix(loss=f"{(loss_sum / count).item():.4f}")
             stopping = mean_over_processes(stop.is_set(), accelerator) > 0
-            due = run.step % preset.save_every == 0 or run.share(preset) == 1
-            due |= preset.timed and run.seconds // 60 > minute
+            due = run.step % preset.save_every == 0
+            if preset.timed:
+                due = run.seconds // 60 > minute
+            due |= run.share(preset) == 1
             if due or stopping:
                 mean = (accelerator.reduce(loss_sum, "mean") / count).item()
                 if not all_finite(run.diffusion.parameters()):
