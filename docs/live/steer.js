@@ -375,5 +375,12 @@
     },
   };
 
+  // A picture that falls beside a form must not take the place of the page.
+  for (const kind of ["dragover", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      if (event.target.type !== "file") event.preventDefault();
+    });
+  }
+
   document.querySelectorAll(".live").forEach(Live.start); // all modes are known now
 })();

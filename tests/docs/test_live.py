@@ -521,6 +521,20 @@ def test_tampered_controls_do_no_harm(visit):
     assert morph.locator("[data-part=main]").inner_text() == "Morph"
 
 
+def test_a_picture_that_falls_beside_a_form_leaves_the_page(visit):
+    page, *_ = visit()
+    beside, on_input = page.evaluate(
+        """() => [document.body, document.querySelector(".live [type=file]")].map(
+            (target) => {
+                const how = { bubbles: true, cancelable: true };
+                how.dataTransfer = new DataTransfer();
+                return !target.dispatchEvent(new DragEvent("dragover", how));
+            })"""
+    )
+    assert beside and page.url.endswith("README.html")
+    assert on_input  # by its form, which takes the picture
+
+
 def test_who_wants_less_motion_sees_the_first_state_and_the_last(visit):
     count = """() => { window.seen = 0;
         const put = CanvasRenderingContext2D.prototype.putImageData;
