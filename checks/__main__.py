@@ -4,7 +4,7 @@
     python -m checks FOLDER --json    the same, for a program; --gradescope and
                                       --classroom are for those two
     python -m checks --class DIR      a class: one folder a student in DIR;
-                                      writes class_morphs.png, class.html
+                                      writes class.html, class.csv, class_morphs.png
 
 Exit code 0: all is done, 1: something is open, 2: wrong usage.
 
@@ -91,13 +91,13 @@ def check_class(folder, out, as_json):
     else:
         for report in reports:
             done, of = count(report)
-            points = f"{report['points']:5g} points"
+            points = f"{report['points']:5g} of {report['max_points']:g} points"
             print(f"{report['name']:40}  {done:2} of {of} {points}  {report['path']}")
         print("\n".join([about, *resembling]))
     write_class(rows, about, out)
     where = sys.stderr if as_json else sys.stdout
     took = f"{time.monotonic() - begun:.0f} s"
-    print(f"Wrote class.html and class_morphs.png to {out} in {took}.", file=where)
+    print(f"Wrote class.html, .csv, class_morphs.png to {out} in {took}.", file=where)
     return all(report["done"] for report in reports)
 
 

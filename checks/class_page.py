@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import csv
 import io
 import math
 from collections import Counter
@@ -13,6 +14,7 @@ from matplotlib.font_manager import findSystemFonts
 from PIL import Image, ImageDraw, ImageFont
 
 from checks.folder import TITLES, check_folder, count, inside_of, sentence
+from checks.marks import points_of
 from checks.student_code import bubblewrap
 from checks.student_files import (
     LARGEST_SCRIPT,
@@ -205,6 +207,16 @@ def page_row(row):
     }
 
 
+def points_table(reports):
+    """Rows for a spreadsheet: each student's points, of all and of each exercise."""
+    yield ["Name", "Points", *(f"Exercise {exercise}" for exercise in TITLES)]
+    for report in reports:
+        of = [[c for c in report["checks"] if c["exercise"] == e] for e in TITLES]
+        # A spreadsheet would compute a name that begins so.
+        name = report["name"].lstrip("=+-@ ")
+        yield [name, report["points"], *(points_of(checks)[0] for checks in of)]
+
+
 def summary_of(reports, left_out):
     """How many have done all, what is most often open, what is no student's folder."""
     summary = f"{sum(r['done'] for r in reports)} of {len(reports)} have done all."
@@ -218,7 +230,7 @@ def summary_of(reports, left_out):
 
 
 def write_class(rows, summary, out):
-    """Write class_morphs.png and class.html, a page that needs no other file.
+    """Write class_morphs.png, class.csv and class.html, which needs no other file.
 
     rows: as `check_student` gives them, by name.
     """
@@ -237,3 +249,9 @@ def write_class(rows, summary, out):
         sheet.save(temporary)
     with replacing(out / "class.html") as temporary:
         temporary.write_text(text, "utf-8")
+    with (
+        replacing(out / "class.csv") as temporary,
+        # Without the mark at its beginning, Excel garbles names.
+        temporary.open("w", encoding="utf-8-sig", newline="") as file,
+    ):
+        csv.writer(file).writerows(points_table([row["report"] for row in rows]))

@@ -73,7 +73,7 @@ def check_items(reader, folder, scripts, home, found):
     def look(call, *args, by=None):
         """What is said of files, once the line by which they were drawn is right."""
         if by and found[by]:
-            why = f"The script that should draw it does not run. {found[by]}"
+            why = f"It counts once the script that draws it is right. {found[by]}"
             return False, plain(why)
         says, complaint = attempt(reader.ask, call, *args)
         return not complaint, plain(complaint or says)
@@ -111,8 +111,13 @@ def check_items(reader, folder, scripts, home, found):
 
 
 def is_work(path):
-    """Whether a file or folder is what the exercises are or write."""
-    return path.name.startswith(("exercise", "my_morph", "generated_samples"))
+    """Whether a file or folder is what the exercises are or write.
+
+    An archive, or a folder that one unpacked into, may be named as an exercise, too.
+    """
+    if path.is_dir():
+        return path.name == "generated_samples"
+    return path.suffix != ".zip" and path.name.startswith(("exercise", "my_morph"))
 
 
 def inside_of(folder):
@@ -158,7 +163,7 @@ def check_folder(folder, name=None, scripts=None):
     points, of = points_of(checks)
     report = {
         "version": VERSION,
-        "name": plain(name or folder.resolve().name, 40),
+        "name": plain(name or folder.resolve().name, 80),
         "done": all(check["done"] for check in checks),
         "points": points,
         "max_points": of,

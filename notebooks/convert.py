@@ -175,6 +175,8 @@ def main(argv=None):
             made = notebook(path, max_points(marked) if marked else 0)
             text = json.dumps(made, indent=1, ensure_ascii=False)
             temporary.write_text(text + "\n", "utf-8")
+    where = args.nbgrader or FOLDER
+    print(f"Wrote {len(SCRIPTS)} notebooks to {where}. In Colab they fetch {CLONE}.")
 
 
 if __name__ == "__main__":

@@ -705,6 +705,8 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
     ) and "<th>3b Sampler<th>4 Steer" in page
     assert not re.search(r'(src|href)="(?!data:)', page) and "://" not in page
     assert page.count('src="data:image/webp') == 4  # _name, latin, nobody have none
+    table = (tmp_path / "out" / "class.csv").read_text("utf-8-sig").splitlines()
+    assert len(table) == 8 and table[2] == "Ada & <b>Bo,10.0,1.0,1.0,3.0,3.0,2.0"
     with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:
         assert sheet.width < 1200
         pixels = np.asarray(sheet.convert("RGB"))
@@ -835,7 +837,7 @@ def test_names_in_any_script(class_of, tmp_path, monkeypatch):
     ]
     class_of(*names)
     page = (tmp_path / "out" / "class.html").read_text("utf-8")
-    assert all(name in page for name in names[:4]) and "x" * 40 + "..." in page
+    assert all(name in page for name in names[:4]) and "x" * 80 + "..." in page
     for i, name in enumerate(names[:-1]):
         shown, font = class_page.name_and_font(name, i)
         letters = {ord(letter) for letter in shown if letter != " "}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from checks import folder, made_up_class, marks, notebook
+from checks import class_page, folder, made_up_class, marks, notebook
 from checks.__main__ import main
 from checks.class_page import alike_sentences, needs_a_look
 from checks.student_files import GOALS, STEERED
@@ -170,10 +170,10 @@ def test_gradescopes_scripts(tmp_path):
     assert called[1:] == ["-m", "checks", str(tmp_path / "submission"), "--gradescope"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="sed -i is GNU's")
+@SHELL
 def test_git_takes_the_pictures_once_the_pages_command_has_run(tmp_path):
     page = (ROOT / "docs/instructors.rst").read_text("utf-8")
-    (command,) = re.findall(r"^ +(sed .*\.gitignore)$", page, re.M)
+    (command,) = re.findall(r"^ +(sed .*\n +rm .*)$", page, re.M)
     shutil.copy(ROOT / ".gitignore", tmp_path)
     pictures = [*GOALS.values(), *STEERED.values(), ["my_morph.gif"]]
     pictures += [["exercise1_output.png", "exercise3_sampler.png"]]
@@ -189,15 +189,18 @@ def test_git_takes_the_pictures_once_the_pages_command_has_run(tmp_path):
     assert ignored(*names, *kept) == len(names) + len(kept)
     subprocess.run(["bash", "-c", command], check=True)
     assert ignored(*names) == 0 and ignored(*kept) == len(kept)
+    assert {path.name for path in tmp_path.iterdir()} == {".git", ".gitignore"}
 
 
-@pytest.mark.parametrize("nested", ["", "ddpm_basics-main"])
+@pytest.mark.parametrize("nested", ["", "ddpm_basics-main", "exercise 2"])
 def test_what_was_handed_in_is_found_in_the_folder_that_an_archive_had(
     tmp_path, capsys, nested
 ):
     handed_in = tmp_path / "submission" / nested
     handed_in.mkdir(parents=True)
     (tmp_path / "submission" / "__MACOSX").mkdir()
+    if nested:  # what it was unpacked from
+        (tmp_path / "submission" / f"{nested}.zip").write_bytes(b"PK")
     shutil.copy(ROOT / "exercise2_explore.py", handed_in)
     shutil.copy(ROOT / "visuals/exercise2_seeds.png", handed_in)
     with pytest.raises(SystemExit):
@@ -289,6 +292,18 @@ def test_those_come_first_who_need_a_look():
     rows = [row("Ada", 10.0), row("Bo", 0.0), row("Cy", 7.0, stopped), row("Di", 3.0)]
     names = [r["report"]["name"] for r in sorted(rows, key=needs_a_look)]
     assert names == ["Cy", "Bo", "Di", "Ada"]
+
+
+def test_points_for_a_spreadsheet(half):
+    # The name is a formula; the points of each exercise are counted by hand.
+    report = half | {"name": "=1+1 Müller_123_assignsubmission_file"}
+    head, row = class_page.points_table([report])
+    assert head == ["Name", "Points", *(f"Exercise {e}" for e in (1, 2, 3, "3b", 4))]
+    assert row[0] == "1+1 Müller_123_assignsubmission_file"
+    counted = dict.fromkeys(head[2:], 0)
+    for check in half["checks"]:
+        counted[f"Exercise {check['exercise']}"] += check["points"] * check["done"]
+    assert row[1:] == [half["points"], *counted.values()] and sum(row[2:]) == row[1]
 
 
 def test_who_is_alike_and_who_is_not():
