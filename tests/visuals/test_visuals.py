@@ -238,8 +238,10 @@ def test_diagram_shows_the_network_of_the_config(embedded):
         embedded.model, torch.zeros(3, 64, 64), 0
     )
     assert shapes[""] == answer.shape == (3, 64, 64)
-    assert shapes["time_mlp"] == (4 * config["dim"],)
+    assert shapes["time_mlp"] == shapes["time_mlp.rows"] == (4 * config["dim"],)
     size, mults = 64 // config["patch"], (1, *config["dim_mults"])
+    place = embedded.model.init_conv.place
+    assert place.shape == (1, config["dim"], *2 * [config["repeat"] // config["patch"]])
     for i, full in enumerate(config["full_attn"]):
         width = config["dim"] * mults[i]
         assert shapes[f"downs.{i}.1"] == (width, size >> i, size >> i)
