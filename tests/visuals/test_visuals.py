@@ -262,12 +262,12 @@ def test_diagram_shows_the_network_of_the_config(embedded):
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_ddim_visits_every_fourth_and_every_fiftieth(narrow):
-    cell, shape = (10, (40, 25, 3)) if narrow else (12, (20, 50, 3))
+    side, shape = (10, (40, 25, 3)) if narrow else (12, (20, 50, 3))
     for steps in ddim_step_skipping.STEP_COUNTS:
         apart = 1000 // steps
         visits = set(range(apart - 1, 1000, apart))
         pixels = ddim_step_skipping.cells(visits, 500, narrow)
-        pixels = pixels[cell // 2 :: cell, cell // 2 :: cell]  # cell middles
+        pixels = pixels[side // 2 :: side, side // 2 :: side]  # cell middles
         assert pixels.shape == shape
         cells = pixels.reshape(1000, 3)[::-1].tolist()  # by t
         skipped, ahead, seen = cells[apart - 2], cells[apart - 1], cells[999]
