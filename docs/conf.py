@@ -83,8 +83,8 @@ def copy_downloads(app, error):
 
 def prepare_images(app, doctree, docname):
     """All are fetched when they come into sight. On a phone NAME.narrow.png takes the
-    place of NAME.png; other large ones may slide, those of many columns as wide as they
-    need to be read."""
+    place of NAME.png, and NAME.narrow.gif that of NAME.gif; other large ones may slide,
+    those of many columns as wide as they need to be read."""
     if not Path(app.srcdir, docname).is_relative_to(ROOT):
         return  # a page of the course around ours
     for image in list(doctree.findall(nodes.image)):

@@ -1,5 +1,7 @@
 """A textile dissolves into noise; from other noise the model draws a new one."""
 
+from functools import partial
+
 import torch
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
@@ -12,6 +14,7 @@ from visuals.style import (
     cloth,
     colour_key,
     frame,
+    save_both,
     save_film,
     share_bar,
     sheet,
@@ -24,7 +27,12 @@ from visuals.style import (
 STEPS = 120  # of DDIM
 FRAMES = 40  # each way
 PAUSE = 80  # milliseconds
-SIDE = 8 / 3  # inches
+# Inches, wide and narrow: the side of a picture, and where the two lie.
+SIDES = 8 / 3, 16 / 9
+PLACES = (
+    ((MARGIN, 1.0), (WIDTH - MARGIN - SIDES[0], 1.0)),
+    ((MARGIN, 3.2), (MARGIN, 0.75)),
+)
 
 
 def forward(diffusion):
@@ -48,31 +56,41 @@ def reverse(diffusion):
 def draw():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
     there, back = forward(diffusion), reverse(diffusion)
-    figure, axes = sheet(
-        4.7, "Noise dissolves a cloth; a network draws a new one", GIF_DPI
-    )
-    colour_key(axes, MARGIN, 0.22)
-    left = block(axes, MARGIN, "forward, $q$:  noise goes in")
-    right = block(axes, WIDTH - MARGIN - SIDE, r"reverse, $p_\theta$:  noise comes out")
-    show(right, back[0])
-    frames = []
-    for panel, film in ((left, there), (right, back)):
-        for state in film:
-            show(panel, state)
-            frames.append(frame(figure))
-    save_film(10 * frames[:1] + frames, __file__, PAUSE)
+
+    def lay_out(narrow):
+        title = "Noise dissolves a cloth; a network draws a new one"
+        figure, axes = sheet(5.95 if narrow else 4.7, title, GIF_DPI, narrow)
+        colour_key(axes, MARGIN, 0.22)
+        first, second = PLACES[narrow]
+        dissolve = block(axes, *first, "forward, $q$:  noise goes in", narrow)
+        draw = block(axes, *second, r"reverse, $p_\theta$:  noise comes out", narrow)
+        draw(*back[0])
+        frames = []
+        for show, film in ((dissolve, there), (draw, back)):
+            for state in film:
+                show(*state)
+                frames.append(frame(figure))
+        return 10 * frames[:1] + frames
+
+    save_both(lay_out, __file__, partial(save_film, pause=PAUSE))
 
 
-def block(axes, x, head):
-    """A tile with a heading above, its share of signal, t and alpha-bar below."""
-    y = 1.0
-    axes.text(x, y + SIDE + 0.12, head, size=TEXT + 1)
-    caption = axes.text(x + SIDE / 2, y - 0.2, "", ha="center", va="top")
-    return tile(axes, x, y, SIDE), share_bar(axes, x, y - 0.12, SIDE, 1), caption
+def block(axes, x, y, head, narrow):
+    """A tile with a heading above, its share of signal below; t and alpha-bar below
+    these or, narrow, beside the tile. Returns a function that shows a state.
+    """
+    side = SIDES[narrow]
+    axes.text(x, y + side + 0.12, head, size=TEXT + 1)
+    picture, bar = tile(axes, x, y, side), share_bar(axes, x, y - 0.12, side, 1)
+    if narrow:
+        caption = axes.text(x + side + 0.2, y + side, "", va="top", linespacing=1.5)
+    else:
+        caption = axes.text(x + side / 2, y - 0.2, "", ha="center", va="top")
 
+    def show(t, alpha_bar, image):
+        picture.set_data(to_uint8(image))
+        bar(alpha_bar)
+        parts = f"t = {t}", rf"$\bar\alpha_t$ = {alpha_bar:.2f}"
+        caption.set_text(("\n" if narrow else ",  ").join(parts))
 
-def show(panel, state):
-    (picture, bar, caption), (t, alpha_bar, image) = panel, state
-    picture.set_data(to_uint8(image))
-    bar(alpha_bar)
-    caption.set_text(f"t = {t},  " + rf"$\bar\alpha_t$ = {alpha_bar:.2f}")
+    return show

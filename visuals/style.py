@@ -204,18 +204,19 @@ def walk(diffusion, steps, sampler="ddim"):
 # --- Saving -----------------------------------------------------------------
 
 
-def save(figure, script, ending=".png"):
+def save(figure, script):
     """Write a figure as a PNG beside its script."""
-    with replacing(Path(script).with_suffix(ending)) as temporary:
+    with replacing(Path(script).with_suffix(".png")) as temporary:
         figure.savefig(temporary)
 
 
-def save_both(lay_out, script):
+def save_both(lay_out, script, write=save):
     """Write lay_out(narrow=False) as NAME.png, and for phones, lay_out(narrow=True) as
-    NAME.narrow.png.
+    NAME.narrow.png. A lay_out that returns frames has a `save_film` as write, and both
+    end in .gif.
     """
-    save(lay_out(narrow=False), script)
-    save(lay_out(narrow=True), script, ".narrow.png")
+    write(lay_out(narrow=False), script)
+    write(lay_out(narrow=True), Path(script).with_suffix(".narrow.py"))
 
 
 def frame(figure):

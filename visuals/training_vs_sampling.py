@@ -1,5 +1,7 @@
 """Algorithms 1 and 2 of Ho et al. (2020) side by side, run by the real model."""
 
+from functools import partial
+
 import torch
 
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion
@@ -17,7 +19,9 @@ from visuals.style import (
     arrow,
     cloth,
     frame,
+    save_both,
     save_film,
+    say,
     sheet,
     tile,
     to_uint8,
@@ -28,9 +32,14 @@ from visuals.style import (
 EXAMPLES = 8  # of training
 FRAMES = 40  # of the walk from noise to picture
 PAUSE = 200  # milliseconds
-SIDE, BIG = 4 / 3, 20 / 9  # inches
 LINE = 2.6  # inches
-RIGHT = 4.0  # inches from the left: where sampling begins
+# Inches, wide and narrow: the sides of a picture in training and of that in sampling;
+# the two columns and two rows of pictures in training; the place of each headline, and
+# the height of each line for t.
+SIDES = (4 / 3, 20 / 9), (8 / 9, 16 / 9)
+COLUMNS, ROWS = ((MARGIN, 1.88), (MARGIN, 2.3)), ((3.2, 1.4), (5.85, 4.8))
+HEADS = ((MARGIN, 4.97), (4.0, 4.97)), ((MARGIN, 7.2), (MARGIN, 3.52))
+LINES = (0.8, 0.8), (4.45, 0.65)
 
 
 @torch.inference_mode()
@@ -58,80 +67,105 @@ def sampling_states(diffusion):
 
 def draw():
     diffusion = load_diffusion(EMBEDDED_WEIGHTS, "cpu")
-    figure, axes = sheet(5.75, "Training jumps, sampling walks", GIF_DPI)
-    train, sample = training_side(axes), sampling_side(axes)
-    examples, frames = training_examples(diffusion), []
-    for i, (t, image) in enumerate(sampling_states(diffusion)):
-        if i % (FRAMES // EXAMPLES) == 0 and i < FRAMES:
-            train(*next(examples))
-        sample(t, image)
-        frames.append(frame(figure))
-    save_film(frames, __file__, PAUSE, colours=80)
+    examples = list(training_examples(diffusion))
+    states = sampling_states(diffusion)
+
+    def lay_out(narrow):
+        title, height = "Training jumps, sampling walks", 7.95 if narrow else 5.75
+        figure, axes = sheet(height, title, GIF_DPI, narrow)
+        train, sample = training_side(axes, narrow), sampling_side(axes, narrow)
+        frames = []
+        for i, (t, image) in enumerate(states):
+            if i % (FRAMES // EXAMPLES) == 0 and i < FRAMES:
+                train(*examples[i // (FRAMES // EXAMPLES)])
+            sample(t, image)
+            frames.append(frame(figure))
+        return frames
+
+    save_both(lay_out, __file__, partial(save_film, pause=PAUSE, colours=80))
 
 
-def heading(axes, x, name, text):
-    axes.text(x, 4.97, name, weight="bold")
-    axes.text(x, 4.7, text, size=SMALL)
+def heading(axes, x, y, name, text):
+    axes.text(x, y, name, weight="bold")
+    axes.text(x, y - 0.27, text, size=SMALL)
 
 
-def timesteps(axes, x):
+def timesteps(axes, x, y):
     """A line for t from 0 to 999. Returns its marker and the text below."""
-    axes.plot([x, x + LINE], [0.8, 0.8], color=FAINT, linewidth=3, zorder=0)
+    axes.plot([x, x + LINE], [y, y], color=FAINT, linewidth=3, zorder=0)
     for end, t in ((x, 0), (x + LINE, 999)):
-        axes.text(end, 0.92, t, size=SMALL, color=SOFT, ha="center")
+        axes.text(end, y + 0.12, t, size=SMALL, color=SOFT, ha="center")
     (marker,) = axes.plot([], [], "o", color=NETWORK, markersize=11, zorder=3)
-    return marker, axes.text(x, 0.3, "")
+    return marker, axes.text(x, y - 0.5, "")
 
 
-def training_side(axes):
+def training_side(axes, narrow):
+    """Four pictures, named below or, narrow, beside them. Returns what shows others."""
     heading(
         axes,
-        MARGIN,
+        *HEADS[narrow][0],
         "Training (Algorithm 1)",
         r"any textile, any t; error $(\epsilon - \epsilon_\theta)^2$",
     )
-    across = MARGIN + SIDE + 0.3
+    (side, _), (left, across), (high, low) = (
+        SIDES[narrow],
+        COLUMNS[narrow],
+        ROWS[narrow],
+    )
     places = {
-        "textile  $x_0$": (MARGIN, 3.2),
-        r"noise  $\epsilon$": (across, 3.2),
-        "mixed  $x_t$": (MARGIN, 1.4),
-        r"answer  $\epsilon_\theta$": (across, 1.4),
+        ("textile", "$x_0$"): (left, high),
+        ("noise", r"$\epsilon$"): (across, high),
+        ("mixed", "$x_t$"): (left, low),
+        ("prediction", r"$\epsilon_\theta$"): (across, low),
     }
-    tiles = [tile(axes, x, y, SIDE) for x, y in places.values()]
-    for caption, (x, y) in places.items():
-        axes.text(x + SIDE / 2, y - 0.06, caption, ha="center", va="top", size=TEXT + 1)
-    axes.text(across - 0.15, 3.2 + SIDE / 2, "+", ha="center", va="center", size=TITLE)
-    middle = 1.4 + SIDE / 2
-    arrow(axes, (across - 0.26, middle), (across - 0.04, middle), NETWORK)
-    marker, text = timesteps(axes, MARGIN + 0.06)
+    tiles = [tile(axes, x, y, side) for x, y in places.values()]
+    for words, (x, y) in places.items():
+        style = {"size": TEXT + 1, "ha": "left" if narrow else "center", "va": "top"}
+        place = (side + 0.08, side / 2 + 0.2) if narrow else (side / 2, -0.06)
+        say(axes, x + place[0], y + place[1], words, narrow, **style)
+    between = across - 0.15
+    axes.text(between, high + side / 2, "+", ha="center", va="center", size=TITLE)
+    middle = low + side / 2
+    arrow(axes, (between - 0.11, middle), (between + 0.11, middle), NETWORK)
+    start, line = MARGIN + 0.06, LINES[narrow][0]
+    marker, text = timesteps(axes, start, line)
 
     def show(t, x_0, eps, x_t, eps_theta):
         for artist, image in zip(tiles, (x_0, eps, x_t, eps_theta), strict=True):
             artist.set_data(to_uint8(visible(image)))
-        place = MARGIN + 0.06 + LINE * t / 999
-        axes.plot(place, 0.8, "o", color=NETWORK, alpha=0.3, markersize=8, mew=0)
-        marker.set_data([place], [0.8])
+        place = start + LINE * t / 999
+        axes.plot(place, line, "o", color=NETWORK, alpha=0.3, markersize=8, mew=0)
+        marker.set_data([place], [line])
         error = (eps - eps_theta).square().mean()
         text.set_text(f"t = {t},  error {error:.4f}")
 
     return show
 
 
-def sampling_side(axes):
-    heading(axes, RIGHT, "Sampling (Algorithm 2)", "one picture, every t in turn")
-    y = 3.2 + SIDE - BIG
-    artist = tile(axes, RIGHT, y, BIG)
-    axes.text(RIGHT + BIG / 2, y - 0.06, "$x_t$", ha="center", va="top", size=TEXT + 1)
+def sampling_side(axes, narrow):
+    """One picture, the step that changes it, and t. Returns what shows the next."""
+    x, y = HEADS[narrow][1]
+    heading(axes, x, y, "Sampling (Algorithm 2)", "one picture, every t in turn")
+    side, line = SIDES[narrow][1], LINES[narrow][1]
+    low = y - 0.44 - side
+    artist = tile(axes, x, low, side)
+    if narrow:
+        axes.text(x + side + 0.08, low + side / 2, "$x_t$", va="center", size=TEXT + 1)
+    else:
+        axes.text(
+            x + side / 2, low - 0.06, "$x_t$", ha="center", va="top", size=TEXT + 1
+        )
     step = r"$x_{t-1} = \mu_\theta(x_t, t) + \sigma_t\,z$"
-    axes.text(RIGHT, 1.5, step, size=FORMULA)
-    marker, text = timesteps(axes, RIGHT)
+    axes.text(x, line + (0.33 if narrow else 0.7), step, size=FORMULA)
+    start = x + 0.06 if narrow else x
+    marker, text = timesteps(axes, start, line)
     (walked,) = axes.plot([], [], color=NETWORK, linewidth=4, alpha=0.4)
 
     def show(t, image):
         artist.set_data(to_uint8(image))
-        place = RIGHT + LINE * t / 999
-        marker.set_data([place], [0.8])
-        walked.set_data([place, RIGHT + LINE], [0.8, 0.8])
+        place = start + LINE * t / 999
+        marker.set_data([place], [line])
+        walked.set_data([place, start + LINE], [line, line])
         text.set_text(f"t = {t},  step {1000 - t} of 1000")
 
     return show

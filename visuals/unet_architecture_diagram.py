@@ -18,6 +18,7 @@ from visuals.style import (
     SMALL,
     SOFT,
     TIMES,
+    TITLE,
     WIDTH,
     arrow,
     box,
@@ -65,7 +66,7 @@ def draw():
     shapes, output = trace(unet, x_t, TIMESTEP)
 
     levels = len(unet.downs)
-    height = 2.72 + ROW * (levels + 2)
+    height = 2.92 + ROW * (levels + 2)
     figure, axes = sheet(height, "The network: to a few positions, and back again")
     top = height - 0.65 - SIDE
     draw_ends(axes, top, unet, shapes, visible(x_t), visible(output))
@@ -78,6 +79,7 @@ def draw():
     note = (
         f"Sizes are channels {TIMES} height {TIMES} width. "
         "Arrows across are skip connections.\n"
+        "+ place: a vector learnt for each position is added.\n"
         f"{count:,} parameters; every normalisation is {' or '.join(norms)}."
     )
     axes.text(MARGIN, 0.2, note, size=SMALL, color=SOFT)
@@ -118,27 +120,33 @@ def skips(axes, y, start, end, count, channels):
 
 
 def draw_ends(axes, y, unet, shapes, x_t, output):
-    """The pictures that go in and come out, and the timestep."""
+    """The pictures that go in and come out, the timestep and the label."""
     right = WIDTH - MARGIN - SIDE
     tile(axes, MARGIN, y, SIDE, x_t)
     tile(axes, right, y, SIDE, output)
     size = size_of(shapes[""])
     axes.text(MARGIN + SIDE + 0.1, y + 0.1, f"$x_t$\n{size}", size=SMALL)
     axes.text(right - 0.1, y + 0.1, f"prediction\n{size}", size=SMALL, ha="right")
-    text = f"t = {TIMESTEP}\n{shapes['time_mlp'][0]} numbers"
-    box(axes, WIDTH / 2 - 0.65, y + 0.32, 1.3, 0.56, text, size=SMALL)
-    axes.plot(WIDTH / 2, y + 0.32, "o", color=NETWORK, markersize=7)
-    axes.text(WIDTH / 2 - 0.08, y + 0.1, "into every", ha="center", size=SMALL)
-    axes.plot(WIDTH / 2 + 0.42, y + 0.15, "o", color=NETWORK, markersize=7)
+    rows = {f"t = {TIMESTEP}": "time_mlp", "label's row": "time_mlp.rows"}
+    for x, (text, name) in zip((2.15, 3.65), rows.items(), strict=True):
+        text += f"\n{shapes[name][0]} numbers"
+        box(axes, x, y + 0.44, 1.2, 0.56, text, size=SMALL)
+    axes.text(WIDTH / 2, y + 0.72, "+", ha="center", va="center", size=TITLE)
+    axes.text(WIDTH / 2 - 0.1, y + 0.1, "sum into every", ha="center", size=SMALL)
+    axes.plot(WIDTH / 2 + 0.6, y + 0.15, "o", color=NETWORK, markersize=7)
     flow(axes, MARGIN + CELL / 2, y, y - ROW + HIGH)
 
 
 def draw_outside(axes, y, unet, shapes):
-    """Pixels to patches and the first convolution; the last ones and back."""
+    """Pixels to patches, a convolution and the places; the last ones and back."""
     kernel = {
         n: size_of(m.kernel_size) for n, m in unet.named_children() if "conv" in n
     }
-    before = ["patches\n" + size_of(2 * [unet.patch]), "conv\n" + kernel["init_conv"]]
+    before = [
+        "patches\n" + size_of(2 * [unet.patch]),
+        "conv\n" + kernel["init_conv"],
+        "+ place\n" + size_of(unet.init_conv.place.shape[2:]),
+    ]
     after = [unet.final_res_block, "conv\n" + kernel["final_conv"], "pixels"]
     start, end = MARGIN + width_of(before), WIDTH - MARGIN - width_of(after)
     group(axes, MARGIN, y, before)

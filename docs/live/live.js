@@ -204,6 +204,17 @@ const Live = (() => {
     ui.steps.value = steps.indexOf(steps === STEPS ? 20 : 4);
   }
 
+  /** Without a name there is nothing to ask for more firmly: the knob rests at 1, and
+      goes back to where it was. */
+  function fitGuidance({ ui, form }) {
+    const { guidance } = ui;
+    const rests = known(CLOTHS, form.elements.cloth.value) === "none";
+    if (guidance.disabled === rests) return;
+    if (rests) guidance.dataset.was = guidance.value;
+    guidance.value = rests ? 1 : guidance.dataset.was;
+    guidance.disabled = rests;
+  }
+
   /** What the controls say now; of those that are not there, the default. */
   function settings(w) {
     const { form, ui, mode } = w;
@@ -213,7 +224,7 @@ const Live = (() => {
     return {
       seeds: mode.seeds.map(([part]) => +ui[part].value),
       family,
-      guidance: family === "none" ? 1 : +(ui.guidance?.value ?? 1),
+      guidance: +(ui.guidance?.value ?? 1),
       sampler: solver,
       steps: ladder(solver)[ui.steps.value],
       ...mode.settings?.(w),
@@ -222,6 +233,7 @@ const Live = (() => {
 
   function showSettings(w) {
     const { ui, mode } = w;
+    if (FAMILIES.length) fitGuidance(w);
     const now = settings(w);
     const { seeds, family, guidance, steps } = now;
     mode.showSettings?.(w, now);
@@ -229,7 +241,6 @@ const Live = (() => {
     ui.steps.setAttribute("aria-valuetext", stepsOf(steps));
     if (!FAMILIES.length) return;
     ui.guidanceShown.textContent = guidance;
-    ui.guidance.disabled = family === "none"; // nothing to ask for more firmly
     ui.clothShown.textContent =
       family === "none" ? "none (the noise alone decides)" : words(family);
     if (family === "any" && ui.seed.validity.valid) {
@@ -540,6 +551,15 @@ const Live = (() => {
     look(w);
   }
 
+  /** The network is there, for all widgets: none says any more that a press loads it. */
+  function arrive({ where }) {
+    for (const root of document.querySelectorAll(".live")) {
+      root.dataset.where = where;
+      const status = root.querySelector(".live-status");
+      if (status.textContent === HINT) status.textContent = "";
+    }
+  }
+
   async function begin(w, keep = false) {
     reset(w, keep);
     const { ui, mode } = w;
@@ -557,7 +577,7 @@ const Live = (() => {
     ui.status.textContent = w.root.dataset.where ? "" : `Loading ${MEGABYTES} MB …`;
     try {
       const model = await Engine.load();
-      w.root.dataset.where = model.where;
+      arrive(model);
       if (run.stopped) return;
       run.alphaBar = model.alphaBar;
       ui.status.textContent = "";

@@ -535,6 +535,28 @@ def test_a_picture_that_falls_beside_a_form_leaves_the_page(visit):
     assert on_input  # by its form, which takes the picture
 
 
+def test_what_one_has_loaded_no_other_says_it_loads(visit):
+    page, live, *others = visit()
+    page.evaluate(STUB)
+    said = [other.get_by_role("status") for other in others]
+    assert all(s.inner_text().startswith("The first press loads") for s in said)
+    set_steps(live, 1)
+    press(live, "Draw", "Draw again")
+    assert [s.inner_text() for s in said] == 3 * [""]
+
+
+@ASKED
+def test_guidance_rests_at_1_where_no_cloth_is_asked_for(visit):
+    _, live, *_ = visit()
+    guidance = live.get_by_role("slider", name="Guidance")
+    guidance.fill("2.5")
+    for cloth, value in (("none", "1"), ("kente", "2.5"), ("any", "2.5")):
+        live.get_by_role("radio", name=cloth).check(force=True)
+        shown = live.locator("[data-part=guidanceShown]").inner_text()
+        assert guidance.input_value() == shown == value
+        assert guidance.is_disabled() == (cloth == "none")
+
+
 def test_who_wants_less_motion_sees_the_first_state_and_the_last(visit):
     count = """() => { window.seen = 0;
         const put = CanvasRenderingContext2D.prototype.putImageData;

@@ -31,7 +31,7 @@ with matplotlib.rc_context():  # the other tests keep matplotlib's own settings
 
 # What the exercises and the morph write lies there, too, and has tests of its own.
 WRITTEN_ELSEWHERE = "".join(p.read_text("utf-8") for p in ROOT.glob("*.py"))
-NARROW = set(VISUALS.glob("*.narrow.png"))
+NARROW = set(VISUALS.glob("*.narrow.*"))
 PICTURES = {
     path
     for path in set(VISUALS.iterdir()) - NARROW
@@ -78,9 +78,15 @@ def test_picture_is_up_to_date_and_fit_for_the_page(path):
 def test_narrow_picture_has_a_wide_one_and_its_letters_fit_a_phone(path):
     name = path.name.replace(".narrow", "")
     assert (VISUALS / name).exists()
+    dpi = style.GIF_DPI if path.suffix == ".gif" else style.PNG_DPI
     with Image.open(path) as image:
         # 358 pixels of a phone are at least 62 an inch: letters of 11 points are 9 high.
-        assert image.width / 192 < 358 / 62
+        assert image.width / dpi < 358 / 62
+        if path.suffix == ".gif":
+            with Image.open(VISUALS / name) as wide:
+                assert image.n_frames == wide.n_frames
+                assert image.info["loop"] == 0
+            assert path.stat().st_size < (VISUALS / name).stat().st_size
     if path.with_name(name) in PICTURES:
         assert "save_both(" in path.with_name(name).with_suffix(".py").read_text()
 
@@ -238,8 +244,10 @@ def test_diagram_shows_the_network_of_the_config(embedded):
         embedded.model, torch.zeros(3, 64, 64), 0
     )
     assert shapes[""] == answer.shape == (3, 64, 64)
-    assert shapes["time_mlp"] == (4 * config["dim"],)
+    assert shapes["time_mlp"] == shapes["time_mlp.rows"] == (4 * config["dim"],)
     size, mults = 64 // config["patch"], (1, *config["dim_mults"])
+    place = embedded.model.init_conv.place
+    assert place.shape == (1, config["dim"], *2 * [config["repeat"] // config["patch"]])
     for i, full in enumerate(config["full_attn"]):
         width = config["dim"] * mults[i]
         assert shapes[f"downs.{i}.1"] == (width, size >> i, size >> i)
@@ -252,12 +260,15 @@ def test_diagram_shows_the_network_of_the_config(embedded):
         assert up[1].block1.proj.in_channels == below + width
 
 
-def test_ddim_visits_every_fourth_and_every_fiftieth():
+@pytest.mark.parametrize("narrow", [False, True])
+def test_ddim_visits_every_fourth_and_every_fiftieth(narrow):
+    side, shape = (10, (40, 25, 3)) if narrow else (12, (20, 50, 3))
     for steps in ddim_step_skipping.STEP_COUNTS:
         apart = 1000 // steps
         visits = set(range(apart - 1, 1000, apart))
-        pixels = ddim_step_skipping.cells(visits, 500)[6::12, 6::12]  # cell middles
-        assert pixels.shape == (20, 50, 3)
+        pixels = ddim_step_skipping.cells(visits, 500, narrow)
+        pixels = pixels[side // 2 :: side, side // 2 :: side]  # cell middles
+        assert pixels.shape == shape
         cells = pixels.reshape(1000, 3)[::-1].tolist()  # by t
         skipped, ahead, seen = cells[apart - 2], cells[apart - 1], cells[999]
         for t, cell in enumerate(cells):
