@@ -28,8 +28,10 @@ STEP_COUNTS = (250, 20)
 T = 1000
 FRAMES = 50
 PAUSE = 120  # milliseconds
-# Wide and narrow: timesteps in a row of squares, and the pixels of a square's side.
+# Wide and narrow: timesteps in a row of squares, the pixels of a square's side, and the
+# lower left corners of both walks, in inches.
 COLUMNS, CELLS = (50, 25), (12, 10)
+PLACES = ((MARGIN, 3.35), (MARGIN, 1.0)), ((MARGIN, 1.1), (2.35, 1.1))
 SIDE = 16 / 9  # inches
 
 SKIPPED, TO_VISIT, VISITED = "#E6E6E6", "#A6DBC9", NETWORK
@@ -65,10 +67,9 @@ def draw():
         if narrow:
             note = textwrap.fill(note.replace("Beside", "Above"), 46)
         axes.text(MARGIN, 0.2, note, size=SMALL, color=SOFT)
-        places = ((MARGIN, 1.1), (2.35, 1.1)) if narrow else ((MARGIN, 3.35), (MARGIN, 1))
         shows = [
             part(axes, *place, states, narrow)
-            for place, states in zip(places, walks, strict=True)
+            for place, states in zip(PLACES[narrow], walks, strict=True)
         ]
         frames = []
         for now in np.linspace(T - 1, 0, FRAMES).astype(int):
