@@ -75,10 +75,10 @@ def test_table_and_pictures_tell_what_one_five_and_fifteen_minutes_brought(
     assert head == ["tiles", "minutes", "pictures seen", "copying number"]
     assert rows == [
         ["20", "2", "0", "0.11"],
-        ["20", "9", "640", "0.45"],
-        ["20", "30", "1,920", "1.48"],
+        ["20", "9", "320", "0.45"],
+        ["20", "30", "960", "1.48"],
         ["40", "2", "0", "0.05"],
-        ["40", "4", "640", "0.10"],
+        ["40", "4", "320", "0.10"],
     ]
     picture = np.asarray(Image.open(tmp_path / "own_walls_20.png").convert("RGB"))
     of_column = picture[:, picture.shape[1] // 3].astype(int)
