@@ -63,9 +63,9 @@ def test_flags_and_config_change_the_pictures(tiny_file, tmp_path, monkeypatch):
         assert (first(f"flag{i}", *flags) != plain).any(), flags
     # the second picture of one seed is the first of the next
     second = pixels(tmp_path / "a" / "generated_samples" / "fabric_0001.png")
-    after = str(exercise1_generate.RANDOM_SEED + 1)
-    assert (first("c", "--seed", after) == second).all()
-    monkeypatch.setattr(exercise1_generate, "RANDOM_SEED", 1)
+    after = exercise1_generate.RANDOM_SEED + 1
+    assert (first("c", "--seed", str(after)) == second).all()
+    monkeypatch.setattr(exercise1_generate, "RANDOM_SEED", after)
     assert (first("d") == second).all()
     monkeypatch.setattr(exercise1_generate, "SAMPLER", "ddpm")
     assert (first("e") != second).any()
