@@ -20,7 +20,7 @@ SIZE = (1920, 1080)
 MARGIN, TOP = 80, 170  # pixels around a figure, and above it for the heading
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
-HEADING = r"^(?P<heading>\S.*)\n(?:-+|~+)\n"
+HEADING = r"^(?P<heading>\S.*)\n(?P<rule>-+|~+)\n"
 FIGURE = r"\.\. (?:image|figure):: (?P<path>\S+)\n(?P<options>(?: +:?\S.*\n)+)"
 
 

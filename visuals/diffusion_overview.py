@@ -62,8 +62,8 @@ def draw():
         figure, axes = sheet(5.95 if narrow else 4.7, title, GIF_DPI, narrow)
         colour_key(axes, MARGIN, 0.22)
         first, second = PLACES[narrow]
-        dissolve = block(axes, *first, "forward, $q$:  noise goes in", narrow)
-        draw = block(axes, *second, r"reverse, $p_\theta$:  noise comes out", narrow)
+        dissolve = block(axes, *first, "forward: noise goes in", narrow)
+        draw = block(axes, *second, "reverse: noise comes out", narrow)
         draw(*back[0])
         frames = []
         for show, film in ((dissolve, there), (draw, back)):
@@ -76,21 +76,20 @@ def draw():
 
 
 def block(axes, x, y, head, narrow):
-    """A tile with a heading above, its share of signal below; t and alpha-bar below
-    these or, narrow, beside the tile. Returns a function that shows a state.
+    """A tile with a heading above, its share of signal below; the timestep below these
+    or, narrow, beside the tile. Returns a function that shows a state.
     """
     side = SIDES[narrow]
     axes.text(x, y + side + 0.12, head, size=TEXT + 1)
     picture, bar = tile(axes, x, y, side), share_bar(axes, x, y - 0.12, side, 1)
     if narrow:
-        caption = axes.text(x + side + 0.2, y + side, "", va="top", linespacing=1.5)
+        caption = axes.text(x + side + 0.2, y + side, "", va="top")
     else:
         caption = axes.text(x + side / 2, y - 0.2, "", ha="center", va="top")
 
     def show(t, alpha_bar, image):
         picture.set_data(to_uint8(image))
         bar(alpha_bar)
-        parts = f"t = {t}", rf"$\bar\alpha_t$ = {alpha_bar:.2f}"
-        caption.set_text(("\n" if narrow else ",  ").join(parts))
+        caption.set_text(f"timestep {t}")
 
     return show

@@ -4,4 +4,6 @@ set -e
 apt-get update
 apt-get install -y python3-venv
 python3 -m venv /autograder/venv
-/autograder/venv/bin/pip install -r /autograder/source/requirements.txt
+/autograder/venv/bin/pip install uv
+/autograder/venv/bin/uv pip install --python /autograder/venv --torch-backend cpu \
+    -r /autograder/source/requirements.txt
