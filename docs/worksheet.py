@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ddpm.command_line import run, script_parser
-from ddpm.files import ROOT, replacing
+from ddpm.files import ROOT, UserError, replacing
 from docs.slides import HEADING
 
 QUESTION = r"^\*\*Predict, then (?:run|try)\.\*\* (?P<question>(?:\S.*\n)+)"
@@ -59,6 +59,8 @@ def main(argv=None):
         "--out", type=Path, default="worksheet.md", help="file to write"
     )
     args = parser.parse_args(argv)
+    if args.out.exists():
+        raise UserError(f"{args.out} is there already: name another file with --out.")
     page = (ROOT / "README.rst").read_text("utf-8")
     entries = [ENTRY.format(heading=h, question=q) for h, q in predictions(page)]
     with replacing(args.out) as temporary:

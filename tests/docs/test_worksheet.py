@@ -1,6 +1,8 @@
 """The sheet of predictions."""
 
-from ddpm.files import ROOT
+import pytest
+
+from ddpm.files import ROOT, UserError
 from docs import worksheet
 
 PAGE = (ROOT / "README.rst").read_text("utf-8")
@@ -15,6 +17,10 @@ def test_every_prediction_of_the_lesson_has_its_place(tmp_path, capsys):
     assert "## Exercise 2: modify. Goal 3: what does a seed decide?" in text
     assert "Set `RANDOM_SEED = 43`. Which of the pictures" in text
     assert "``" not in text and "`_" not in text
+    out.write_text("my reasons", "utf-8")
+    with pytest.raises(UserError, match="--out"):
+        worksheet.main(["--out", str(out)])
+    assert out.read_text("utf-8") == "my reasons"
 
 
 def test_links_become_their_words_and_code_stays_code():
