@@ -313,13 +313,16 @@ def test_goal_3_draws_your_picture_as_the_family_asked_for(go, tmp_path):
 def test_goal_4_goes_there_and_back(go, capsys):
     rows, titles, _ = go("--goal", "4", "--seed", "2")["exercise4_return.png"]
     said = re.findall(
-        r"(\d) steps there and back: .* (\S+)\.\n", capsys.readouterr().out
+        r"(\d) steps there and back, .*: (A (\S+), B (\S+))\.\n",
+        capsys.readouterr().out,
     )
-    assert [steps for steps, _ in said] == ["2", "5"]
-    for k, (steps, error) in enumerate(said):
-        assert titles[2 + k] == f"{steps} steps,\nerror {error}"
-        apart = (rows[:, 2 + k] - rows[:, 0]).square().mean().sqrt().item()
-        assert float(error) == pytest.approx(2 * apart, abs=6e-4)
+    assert [steps for steps, *_ in said] == ["2", "5"]
+    for k, (steps, errors, *each) in enumerate(said):
+        assert titles[2 + k] == f"{steps} steps, error\n{errors}"
+        apart = (rows[:, 2 + k] - rows[:, 0]).square().mean(dim=(1, 2, 3)).sqrt()
+        assert [float(error) / 2 for error in each] == pytest.approx(
+            apart.tolist(), abs=3e-3
+        )
     with Image.open("exercise4_return.gif") as gif:
         assert gif.size == (256, 256) and gif.n_frames == 3
 
