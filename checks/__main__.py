@@ -1,8 +1,8 @@
 """Exercises 1 to 4 of a folder: what is done, what is off, and what to try.
 
     python -m checks                  your own work, in this folder
-    python -m checks FOLDER --json    the same, for a program; --gradescope and
-                                      --classroom are for those two
+    python -m checks --zip work.zip   the same, and a zip of it to hand in
+    python -m checks FOLDER --json    the same, for a program; --gradescope for that one
     python -m checks --class DIR      a class: one folder a student in DIR;
                                       writes class.html, class.csv, class_morphs.png
 
@@ -37,15 +37,24 @@ try:
         warning,
         write_class,
     )
-    from checks.folder import TITLES, VERSION, check_folder, count, inside_of, sentence
-    from checks.marks import classroom, gradescope
-    from ddpm.command_line import run, script_parser
+    from checks.folder import (
+        ITEMS,
+        TITLES,
+        VERSION,
+        check_folder,
+        count,
+        inside_of,
+        sentence,
+    )
+    from checks.hand_in import pack
+    from checks.marks import POINTS, gradescope
+    from ddpm.command_line import run, script_parser, whole
     from ddpm.files import writable
 except ImportError as missing:  # it is the grader's, and no student's
     print(f"Nobody was marked: {missing}. {INSTALL}", file=sys.stderr)
     raise SystemExit(2) from None
 
-FORMS = {"json": dict, "gradescope": gradescope, "classroom": classroom}
+FORMS = {"json": dict, "gradescope": gradescope}
 
 
 def show(report):
@@ -70,12 +79,19 @@ def check_one(folder, form):
     return report["done"]
 
 
-def check_class(folder, out, as_json):
+def hand_in(folder, path):
+    """Pack the work in a folder, and say what a grader would look for in vain."""
+    print(f"Wrote {pack(folder, path)} files to {path}: hand that in.")
+    if not (folder / "worksheet.md").exists():
+        print("It has no worksheet.md. An empty one: python -m docs.worksheet")
+
+
+def check_class(folder, out, as_json, at_once):
     """The same of a class, and its page; returns whether all have done all."""
     begun = time.monotonic()
     print(warning(), file=sys.stderr)
     folders, left_out = students_in(folder)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         try:
             found = pool.map(check_student, folders)
             rows = list(tqdm(found, "Checking", len(folders), disable=None))
@@ -108,7 +124,6 @@ def main(argv=None):
     for form, of in {
         "json": "for a program: checks/report.schema.json says what it means",
         "gradescope": "one folder as Gradescope's results.json",
-        "classroom": "one folder as GitHub Classroom's reporter takes it",
     }.items():
         forms.add_argument(
             f"--{form}", dest="form", action="store_const", const=form, help=of
@@ -126,10 +141,26 @@ def main(argv=None):
         default=".",
         help="folder that --class writes to (.)",
     )
+    parser.add_argument(
+        "--at-once",
+        type=whole(1, 64),
+        default=min(8, os.cpu_count() or 1),
+        metavar="N",
+        help="students of a class marked at a time, 0.8 GB each (%(default)s)",
+    )
+    parser.add_argument(
+        "--zip", type=Path, metavar="FILE", help="pack the work in FOLDER, too"
+    )
     parser.set_defaults(form="text")
     args = parser.parse_args(argv)
-    if args.students and args.form in ("gradescope", "classroom"):
-        parser.error(f"--{args.form} is of one folder: leave out --class")
+    if args.students and (args.form == "gradescope" or args.zip):
+        parser.error("--gradescope and --zip are of one folder: leave out --class")
+    items = [item for _, item in ITEMS]
+    if unknown := [item for item in POINTS if item not in items]:
+        parser.error(
+            f"checks/rubric.csv has {', '.join(unknown)}, but what can be worth points "
+            f"is: {', '.join(items)}"
+        )
     folder = args.students or args.folder
     if not os.path.isdir(folder):
         parser.error(f"{folder} is not a folder")
@@ -142,9 +173,12 @@ def main(argv=None):
         parser.error(f"{folder} cannot be read: {error.strerror}")
     try:
         if args.students:
-            done = check_class(folder, writable(args.out), args.form == "json")
+            as_json = args.form == "json"
+            done = check_class(folder, writable(args.out), as_json, args.at_once)
         else:
             done = check_one(folder, args.form)
+            if args.zip:
+                hand_in(folder, args.zip)
     except student_code.CannotMark as error:
         parser.exit(2, f"Nobody was marked: {error}. {INSTALL}\n")
     raise SystemExit(not done)

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -70,14 +71,15 @@ def students_in(folder):
 
 
 def check_student(folder):
-    """A row of the page: {"report", "morph", "strip", "lines"} of a folder of a class.
+    """A row of the page of a class: {"report", "morph", "strip", "lines", "worksheet"}.
 
     morph: the text of a src attribute, or "". strip: five frames, (5, 64, 64, 3) uint8,
-    or None. lines: of code, their own.
+    or None. lines: of code, their own. worksheet: text, or "".
     """
     inside = inside_of(folder)
     report, film = check_folder(inside, folder.name)
     row = {"report": report, "morph": "", "strip": None, "lines": own_lines(inside)}
+    row["worksheet"] = worksheet(inside)
     if film is not None:
         frames = [Image.fromarray(frame) for frame in film]
         five = np.linspace(0, len(film) - 1, 5).round().astype(int)
@@ -105,6 +107,15 @@ def own_lines(folder):
             own |= {*script.read_text("utf-8", "replace").split("\n")} - {*lesson}
     words = (" ".join(line.split()) for line in own)
     return {line for line in words if len(line) >= SHORTEST_LINE}
+
+
+def worksheet(folder):
+    """What stands in a folder's worksheet.md, without what only spaces it; or ""."""
+    with contextlib.suppress(NotDone, OSError):
+        text = regular(folder / "worksheet.md", "", LARGEST_SCRIPT)
+        lines = text.read_text("utf-8", "replace").split("\n")
+        return "\n".join(plain(line, 2000) for line in lines if line.strip())
+    return ""
 
 
 def alike(rows):
@@ -200,6 +211,7 @@ def page_row(row):
     still = [check for check in checks if not check["done"]]
     return report | {
         "morph": row["morph"],
+        "worksheet": row["worksheet"],
         "marks": [(exercise, *count(report, exercise)) for exercise in TITLES],
         "remarks": " ".join(remarks),
         "still": still,
@@ -209,12 +221,16 @@ def page_row(row):
 
 def points_table(reports):
     """Rows for a spreadsheet: each student's points, of all and of each exercise."""
-    yield ["Name", "Points", *(f"Exercise {exercise}" for exercise in TITLES)]
+    exercises = [f"Exercise {exercise}" for exercise in TITLES]
+    yield ["Name", "Identifier", "Points", *exercises]
     for report in reports:
         of = [[c for c in report["checks"] if c["exercise"] == e] for e in TITLES]
         # A spreadsheet would compute a name that begins so.
         name = report["name"].lstrip("=+-@ ")
-        yield [name, report["points"], *(points_of(checks)[0] for checks in of)]
+        # Moodle's, in its grading worksheet: it names folders Ada_6578_assignsubm...
+        number = re.search(r"_(\d+)_assignsubmission", report["name"])
+        moodle = f"Participant {number[1]}" if number else ""
+        yield [name, moodle, report["points"], *(points_of(c)[0] for c in of)]
 
 
 def summary_of(reports, left_out):

@@ -6,17 +6,20 @@ from pathlib import Path
 RUBRIC = Path(__file__).with_name("rubric.csv")  # the page for instructors shows it
 
 
-def points_by_item():
-    """{item: points that the command gives for it}, from the rubric's third column."""
+def rubric():
+    """[(row, points of it that the command gives)]; a row: {heading: cell}."""
     with RUBRIC.open(encoding="utf-8", newline="") as file:
-        cells = [row["By the command"] for row in csv.DictReader(file)]
-    pairs = (
-        given.rsplit(": ", 1) for cell in cells if cell for given in cell.split(", ")
-    )
+        return [(row, sum(by_item(row).values())) for row in csv.DictReader(file)]
+
+
+def by_item(row):
+    """{item: points that the command gives for it} of a row, from its third column."""
+    given = row["By the command"].split(", ") if row["By the command"] else []
+    pairs = (one.rsplit(": ", 1) for one in given)
     return {item: float(points) for item, points in pairs}
 
 
-POINTS = points_by_item()
+POINTS = {item: points for row, _ in rubric() for item, points in by_item(row).items()}
 
 
 def points_of(checks):
@@ -38,31 +41,6 @@ def gradescope(report):
         for check in report["checks"]
     ]
     return {"output": summary(report), "tests": tests}
-
-
-def classroom(report):
-    """A report as GitHub Classroom's reporter takes it: a test for each point to get.
-
-    It shows names alone, so what is off stands in them.
-    """
-    tests = [
-        {
-            "name": f"Exercise {check['exercise']}, {check['item']}: {check['says']}",
-            "status": "pass" if check["done"] else "fail",
-            "score": check["points"] if check["done"] else 0.0,
-            "message": None,
-            "line_no": 0,
-        }
-        for check in report["checks"]
-        if check["points"]
-    ]
-    well = all(test["status"] == "pass" for test in tests)
-    return {
-        "version": 1,
-        "status": "pass" if well else "fail",
-        "max_score": report["max_points"],
-        "tests": tests,
-    }
 
 
 def summary(report):

@@ -15,7 +15,12 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 # What the pages link to for download lies beside them.
-DOWNLOADS = ("*.py", "from_scratch/*.ipynb", "notebooks/*.ipynb", "docs/classroom.yml")
+DOWNLOADS = (
+    "*.py",
+    "from_scratch/*.ipynb",
+    "notebooks/*.ipynb",
+    "docs/github_actions.yml",
+)
 DOWNLOADS += ("checks/report.schema.json",)
 
 project = "DDPM Basics"

@@ -3,12 +3,13 @@
     python -m docs.worksheet    writes worksheet.md
 
 Each "Predict" of the lesson, in its order, with room for the prediction, for what came
-out, and for a reason where the two differ.
+out, and for a reason where the two differ. Then what else is marked by a person.
 """
 
 import re
 from pathlib import Path
 
+from checks.marks import rubric
 from ddpm.command_line import run, script_parser
 from ddpm.files import ROOT, UserError, replacing
 from docs.slides import HEADING
@@ -29,6 +30,13 @@ ENTRY = """
 - Before, I expect:
 - What came out:
 - If it differs, because:
+"""
+REASONS = """
+## {Criterion}: my reasons
+
+{Points} points, {machine:g} of them by `python -m checks`. For all: {Full marks for}.
+
+-
 """
 
 
@@ -63,8 +71,13 @@ def main(argv=None):
         raise UserError(f"{args.out} is there already: name another file with --out.")
     page = (ROOT / "README.rst").read_text("utf-8")
     entries = [ENTRY.format(heading=h, question=q) for h, q in predictions(page)]
+    reasons = [
+        REASONS.format(machine=machine, **row)
+        for row, machine in rubric()
+        if float(row["Points"]) > machine and "prediction" not in row["Full marks for"]
+    ]
     with replacing(args.out) as temporary:
-        temporary.write_text(INTRODUCTION + "".join(entries), "utf-8")
+        temporary.write_text(INTRODUCTION + "".join(entries + reasons), "utf-8")
     print(f"Wrote {len(entries)} predictions to {args.out.resolve()}.")
 
 

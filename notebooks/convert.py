@@ -1,7 +1,7 @@
 """Each exercise as a notebook, written from its script; and what students did, back.
 
     python -m notebooks.convert                  writes notebooks/exercise*.ipynb anew
-    python -m notebooks.convert --back DIR       a script beside each notebook below DIR
+    python -m notebooks.convert --back DIR       a script for each notebook below DIR
     python -m notebooks.convert --nbgrader DIR   into DIR, with a cell that marks
 
 The last two are for marking: `python -m checks` reads scripts, and nbgrader runs that
@@ -9,6 +9,7 @@ cell, which is locked, worth the rubric's points, and says what is open.
 """
 
 import ast
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -42,6 +43,7 @@ if not os.path.isdir("ddpm"):
     if os.path.isdir("../ddpm"):  # opened from its folder in a clone
         os.chdir("..")
     else:
+        os.environ["GIT_TERMINAL_PROMPT"] = "0"  # a wrong address asks for no password
         fetch = f"git clone --quiet --depth 1 {{CLONE}} ddpm_basics"
         if not os.path.isdir("ddpm_basics") and os.system(fetch):
             raise SystemExit(f"Nothing at {{CLONE}}: write the clone's address above.")
@@ -118,7 +120,13 @@ def notebook(path, points=0):
         }
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    metadata["script"] = fingerprint(script)
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def fingerprint(script):
+    """By which a script is known again that nobody has changed."""
+    return hashlib.sha256(script.encode()).hexdigest()
 
 
 def script_of(notebook):
@@ -133,24 +141,28 @@ def script_of(notebook):
 
 
 def convert_back(folder):
-    """Write a script beside each notebook of an exercise below `folder`.
+    """Write a script beside each notebook of an exercise below `folder`, or, if that
+    lies in `notebooks`, where a clone has its scripts.
 
-    A script that is there already is left alone. Returns whether all went well.
+    A script that somebody has changed is left alone. Returns whether all went well.
     """
     well = True
     names = "|".join(path.stem for path in SCRIPTS)
     for path in sorted(Path(folder).rglob("*.ipynb")):
         if not (found := re.search(names, path.stem)):
             continue
-        script = path.with_name(f"{found[0]}.py")
+        home = path.resolve().parent
+        script = (home.parent if home.name == "notebooks" else home) / f"{found[0]}.py"
         try:
-            text = script_of(json.loads(path.read_text("utf-8")))
+            written = json.loads(path.read_text("utf-8"))
+            text, lesson = script_of(written), written["metadata"].get("script")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             print(f"{path} is no notebook of this module: ask for it again.")
             well = False
             continue
-        if script.exists():
-            print(f"{script} is there already: left as it is.")
+        there = script.read_text("utf-8", "replace") if script.is_file() else ""
+        if script.exists() and fingerprint(there) != lesson:
+            print(f"{script} is there already, and no longer the lesson's: left as is.")
             continue
         with replacing(script) as temporary:
             temporary.write_text(text, "utf-8")

@@ -660,6 +660,7 @@ def a_class(finished, tmp_path):
     for litter in (".DS_Store", "Ada & <b>Bo/Thumbs.db", "Ada & <b>Bo/._DDPM"):
         (students / litter).write_bytes(b"")
     (students / "Ada & <b>Bo/report.pdf").write_bytes(b"beside the work")
+    (students / "Ada & <b>Bo/DDPM/worksheet.md").write_text("# Why\n\n<i>So</i>\x1b[2J")
     samples = students / "Ada & <b>Bo/DDPM/generated_samples"
     for litter in ("._fabric_0000.png", "._exercise.png", "Thumbs.db", ".DS_Store"):
         (samples / litter).write_bytes(b"\0")
@@ -697,6 +698,8 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
 
     page = (tmp_path / "out" / "class.html").read_text("utf-8")
     assert "Ada &amp; &lt;b&gt;Bo" in page and "<b>Bo" not in page
+    assert "<pre># Why\n&lt;i&gt;So&lt;/i&gt; [2J</pre>" in page
+    assert page.count("no worksheet.md") == 6
     most = "Most often open: my_morph.gif (6), TODO 1 (5), TODO 2 (5)."
     left = "Left out: .hidden is hidden, a link is a link, late.zip is no folder."
     assert f"1 of 7 have done all. {most} {left}" in page
@@ -706,7 +709,7 @@ def test_a_class(a_class, tmp_path, monkeypatch, capsys):
     assert not re.search(r'(src|href)="(?!data:)', page) and "://" not in page
     assert page.count('src="data:image/webp') == 4  # _name, latin, nobody have none
     table = (tmp_path / "out" / "class.csv").read_text("utf-8-sig").splitlines()
-    assert len(table) == 8 and table[2] == "Ada & <b>Bo,10.0,1.0,1.0,3.0,3.0,2.0"
+    assert len(table) == 8 and table[2] == "Ada & <b>Bo,,10.0,1.0,1.0,3.0,3.0,2.0"
     with Image.open(tmp_path / "out" / "class_morphs.png") as sheet:
         assert sheet.width < 1200
         pixels = np.asarray(sheet.convert("RGB"))

@@ -13,7 +13,8 @@ def test_every_prediction_of_the_lesson_has_its_place(tmp_path, capsys):
     worksheet.main(["--out", str(out)])
     text, count = out.read_text("utf-8"), PAGE.count("**Predict, then ")
     assert count > 10 and f"{count} predictions" in capsys.readouterr().out
-    assert text.count("- Before, I expect:") == text.count("\n## ") == count
+    assert text.count("- Before, I expect:") == count == text.count("\n## ") - 4
+    assert "## Reflection: my reasons\n\n2 points, 0 of them by" in text
     assert "## Exercise 2: modify. Goal 3: what does a seed decide?" in text
     assert "Set `RANDOM_SEED = 43`. Which of the pictures" in text
     assert "``" not in text and "`_" not in text

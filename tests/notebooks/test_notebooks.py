@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 import nbclient
@@ -156,8 +157,24 @@ def test_what_students_did_comes_back_as_scripts(tmp_path, capsys):
     with pytest.raises(SystemExit, match="see above"):
         convert.main(["--back", str(tmp_path)])
     said = capsys.readouterr().out
-    assert said.count("is there already") == 2
+    # Bo's is still the lesson's: written again.
+    assert said.count("is there already") == 1 and "bo/exercise3_morph.py" in said
     assert said.count("is no notebook of this module") == 1 and "notes" not in said
+
+
+def test_a_script_of_a_clone_is_replaced_unless_somebody_changed_it(tmp_path, capsys):
+    text = json.dumps(stored("exercise3_morph")).replace("values = ...", "values = 1")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "exercise3_morph.ipynb").write_text(text)
+    script = tmp_path / "exercise3_morph.py"
+    shutil.copy(ROOT / "exercise3_morph.py", script)
+    convert.main(["--back", str(tmp_path)])
+    assert "values = 1\n" in script.read_text("utf-8")
+    script.write_text("mine")
+    convert.main(["--back", str(tmp_path)])
+    assert (
+        script.read_text() == "mine" and "is there already" in capsys.readouterr().out
+    )
 
 
 def test_a_folder_that_is_none_ends_in_a_sentence(tmp_path, capsys):
