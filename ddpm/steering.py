@@ -2,6 +2,7 @@
 begins with or goes back from; and a morph that changes evenly.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -27,9 +28,14 @@ GUIDANCE = 2.0  # of pictures that stand for a model; the exercises' CONFIG, too
 def family_of(seed, families):
     """The family that a seed draws where none is asked for by name.
 
-    Each comes once in eight seeds, from a multiple of eight on, in changing order.
+    Each of n comes once in n seeds, from a multiple of n on, in changing order.
     """
-    return families[(5 * seed + 3 * (seed // len(families))) % len(families)]
+    n = len(families)
+    fives, threes = (  # or the next number that has no divisor in common with n
+        next(k for k in itertools.count(first) if math.gcd(k, n) == 1)
+        for first in (5, 3)
+    )
+    return families[(fives * seed + threes * (seed // n)) % n]
 
 
 def labels_for(model, family, seeds):

@@ -193,12 +193,17 @@ const Diffusion = (() => {
     };
   }
 
+  const gcd = (a, b) => (b ? gcd(b, a % b) : a);
+
   /** The family that a seed draws where none is asked for by name. */
   function familyOf(seed, families) {
     const n = families.length;
+    let [fives, threes] = [5, 3]; // or the next that has no divisor in common with n
+    while (gcd(fives, n) > 1) fives += 1;
+    while (gcd(threes, n) > 1) threes += 1;
     const place = seed % n;
     const block = (seed - place) / n; // exact, as all whole numbers below 2^53
-    return families[(5 * place + 3 * (block % n)) % n];
+    return families[(fives * place + threes * (block % n)) % n];
   }
 
   /** 1 in the row of a name, the last of which asks for none: (families + 1). */

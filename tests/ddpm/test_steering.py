@@ -327,11 +327,18 @@ def test_inversion_in_a_closed_form(pairs_predict, alpha_bar):
     assert back[250] < 0.03 and back[1000] < back[250] / 3
 
 
-def test_eight_seeds_draw_every_family_once():
+@pytest.mark.parametrize("n", range(1, 32))
+def test_as_many_seeds_as_families_draw_each_once(n):
+    names = range(n)
+    for first in (0, 7 * n, n * 10**14):
+        assert {family_of(first + k, names) for k in range(n)} == set(names)
+    assert n == 1 or len({family_of(n * k, names) for k in range(n)}) > 1
+
+
+def test_the_embedded_models_seeds_keep_their_families():
     names = tuple(textiles.FAMILIES)
-    for first in (0, 40, 8 * 10**15):
-        assert {family_of(first + k, names) for k in range(8)} == set(names)
-    assert len({family_of(8 * k, names) for k in range(8)}) > 1
+    drawn = [names.index(family_of(seed, names)) for seed in range(264, 272)]
+    assert drawn == [(5 * seed + 3 * 33) % 8 for seed in range(264, 272)]
 
 
 def test_labels_for_a_name_any_and_none(torus, tiny):

@@ -241,7 +241,7 @@ def test_mathematics_is_that_of_python(visit, diffusion):
         expected = draw_noise([seed])[0].flatten()
         torch.testing.assert_close(torch.tensor(noise), expected, atol=5e-6, rtol=0)
     seeds = [*range(100), *(2**k - 1 for k in range(54)), 2**53 - 7]
-    for families in (list(FAMILIES), ["one"], [*"seven"]):
+    for families in (list(FAMILIES), ["one"], [*"seven"], [*"ten letters"[:10]]):
         found = page.evaluate(
             "([seeds, names]) => seeds.map((s) => Diffusion.familyOf(s, names))",
             [seeds, families],
