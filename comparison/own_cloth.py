@@ -8,12 +8,13 @@
 Each number of tiles trains for a quarter of an hour, or until it copies; the picture
 that a tile was cut from is its name (--labels). What was
 measured after 1, 5 and 15 minutes goes to comparison/results/own_photos.csv or
-own_walls.csv, and what was drawn to pictures beside it. Stopped, the same command goes
-on.
+own_walls.csv, what was drawn to pictures beside it, and which tiles are most like it.
+Stopped, the same command goes on.
 """
 
 import csv
 import runpy
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from PIL import Image
 
 from comparison import photo_tiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
+from ddpm.copying import PICTURE
 from ddpm.command_line import number, run, script_parser, whole
 from ddpm.dataset import load_folder
 from ddpm.figures import draw_rows
@@ -97,6 +99,9 @@ def main(argv=None):
             rows.append([count, f"{seconds / 60:.0f}", f"{seen:,}", f"{apart:.2f}"])
         picture = RESULTS / f"own_{kind}_{count}.png"
         draw_minutes(results, copying, chosen, picture)
+        nearest = picture.with_stem(f"{picture.stem}_nearest")
+        with replacing(nearest) as temporary:
+            shutil.copy(results / PICTURE, temporary)
         with (
             replacing(RESULTS / f"own_{kind}.csv") as temporary,
             temporary.open("w", newline="") as file,

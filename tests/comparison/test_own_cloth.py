@@ -10,10 +10,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from comparison import own_cloth, photo_tiles
+from ddpm.copying import COPIES
 from ddpm.files import UserError
 from ddpm.network import build
 from ddpm.pictures import make_grid, save_image, upscale
 
+RESULTS = own_cloth.RESULTS  # before tests put another in its place
 PHOTOS = {"sklearn": photo_tiles.PHOTOS["sklearn"]}  # the others may not be installed
 
 
@@ -87,6 +89,15 @@ def test_table_and_pictures_tell_what_one_five_and_fifteen_minutes_brought(
         assert (off.sum(axis=1) == 0).sum() > 100
     assert (np.abs(of_column - (0, 0, 255)).sum(axis=1) > 0).all()  # nor at 11
     assert (tmp_path / "own_walls_20.narrow.png").exists()
+    assert (tmp_path / "own_walls_20_nearest.png").exists()
+
+
+def test_what_the_lesson_says_of_twenty_and_of_a_hundred_tiles():
+    with (RESULTS / "own_walls.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["minutes"] == "15"]
+    few, many = (float(row["copying number"]) for row in rows)
+    assert [row["tiles"] for row in rows] == ["20", "100"]
+    assert few < COPIES < many
 
 
 def test_eight_of_nine_pictures_are_cut_from_their_grid(tmp_path):
