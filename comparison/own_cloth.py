@@ -23,8 +23,8 @@ from PIL import Image
 
 from comparison import photo_tiles
 from ddpm.checkpoints import EMBEDDED_WEIGHTS, load_diffusion, read_checkpoint
-from ddpm.copying import PICTURE
 from ddpm.command_line import number, run, script_parser, whole
+from ddpm.copying import PICTURE
 from ddpm.dataset import load_folder
 from ddpm.figures import draw_rows
 from ddpm.files import ROOT, UserError, replacing

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from comparison import own_cloth, photo_tiles
-from ddpm.copying import COPIES
+from ddpm.copying import COPIES, PICTURE
 from ddpm.files import UserError
 from ddpm.network import build
 from ddpm.pictures import make_grid, save_image, upscale
@@ -66,6 +66,7 @@ def test_table_and_pictures_tell_what_one_five_and_fifteen_minutes_brought(
         results.mkdir()
         copying = [(40 * k, 60 * m, m / count) for k, m in enumerate(minutes[count])]
         torch.save({"copying": copying}, results / "model-2.pt")
+        (results / PICTURE).write_bytes(b"PNG")
         for n, colour in zip((1, 2, 9, 10), colours, strict=True):
             Image.new("RGB", (400, 400), colour).save(results / f"sample-{n}.png")
         return results
