@@ -48,8 +48,20 @@ def script(name, sampler=None, steps=None):
     """Seconds of a script of the module that draws with the embedded weights."""
     flags = ["--sampler", sampler, "--steps", str(steps)] if sampler else []
     with tempfile.TemporaryDirectory() as out:
-        where = ["--checkpoint", str(EMBEDDED_WEIGHTS), "--out", out]
-        return seconds_of(name, "--device", "cpu", *where, *flags)
+        return seconds_of(name, *here(out), *flags)
+
+
+def here(out):
+    """Flags that all exercises take."""
+    return ["--device", "cpu", "--checkpoint", str(EMBEDDED_WEIGHTS), "--out", out]
+
+
+def steering(goal):
+    """Seconds of a goal of Exercise 4, with the lines that a student is to write."""
+    with tempfile.TemporaryDirectory() as out:
+        flags = [*here(out), "--goal", str(goal)]
+        code = f"from visuals.draw_all import steer; steer({flags})"
+        return seconds_of("-c", code)
 
 
 def library_step(steps=2):
@@ -149,6 +161,7 @@ def main():
         "generate_ddpm_morph.py, s": "generate_ddpm_morph.py",
     }
     rows += [(name, f"{script(file):.0f}") for name, file in once.items()]
+    rows += [(f"Exercise 4, Goal {k}, s", f"{steering(k):.0f}") for k in range(1, 6)]
     for name, value in rows:
         print(f"{name:58} {value}")
     with replacing(RESULTS) as temporary, temporary.open("w", newline="") as file:

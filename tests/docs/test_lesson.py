@@ -281,10 +281,12 @@ def test_command_names_files_and_flags_that_exist(command, capsys):
         assert all((ROOT / name).is_file() for name in files)
         return
     assert words[0] in ("python", "accelerate")
-    script = next(w for w in words if w.endswith(".py") or "." in w)
+    is_module = words[1] == "-m"
+    script = words[2] if is_module else next(w for w in words if w.endswith(".py"))
     args = words[words.index(script) + 1 :]
-    name = script if "-m" in words else script.removesuffix(".py")
-    module = importlib.import_module(name)
+    name = script if is_module else script.removesuffix(".py")
+    package = (ROOT / name / "__main__.py").exists()
+    module = importlib.import_module(f"{name}.__main__" if package else name)
     with pytest.raises(SystemExit) as caught:
         module.main(["--help"])
     assert not caught.value.code
@@ -303,7 +305,7 @@ def inline_commands():
             continue
         text = page.read_text("utf-8")
         inline = re.findall(r"``(python [^`]+)``", text)
-        shown = re.findall(r"^ {3,}(python .+)$", text, re.M)
+        shown = re.findall(r"^ {3,}(python (?!-c).+)$", text, re.M)
         found |= {
             (page.name, " ".join(c.split("#")[0].split())) for c in inline + shown
         }
@@ -434,7 +436,7 @@ def test_no_letter_is_mostly_right_and_no_name_is_used_twice():
 
 
 def test_instructors_are_led_to_every_question():
-    linked = re.findall(r"README\.rst#(\S+)>", PAGES["instructors"])
+    linked = re.findall(r"README\.rst#(check-\S+)>", PAGES["instructors"])
     assert set(linked) == {name for name, *_ in questions()}
 
 
