@@ -98,6 +98,6 @@ def draw_diffusion(axes, states, narrow):
             arrow(axes, (x - gap + 0.05, y + side / 2), (x - 0.05, y + side / 2))
             middle = x - gap / 2
             arrow(axes, (middle, 0.88), (middle, y + side / 2 - 0.07), NETWORK)
-    text = "one network, one question: which noise is in it?"
+    text = "one network: which noise is in it?"
     inset = 0 if narrow else SIDE
     box(axes, MARGIN + inset, 0.3, wide - 2 * inset, 0.55, text, size=TEXT + 1)
