@@ -51,7 +51,17 @@ def with_pyenv():
 def fill(python, which):
     """A fresh environment with all that the tests need; returns its interpreter."""
     uv = [sys.executable, "-m", "uv"]
-    call(*uv, "venv", "-q", "--clear", "--python", python, FOLDER, env=with_pyenv())
+    call(
+        *uv,
+        "venv",
+        "-q",
+        "--seed",
+        "--clear",
+        "--python",
+        python,
+        FOLDER,
+        env=with_pyenv(),
+    )
     resolution = "lowest-direct" if which == "oldest" else "highest"
     needs = [part for name in REQUIREMENTS for part in ("-r", name)]
     cache = os.environ.get("UV_CACHE_DIR", FOLDER / "cache")

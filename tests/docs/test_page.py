@@ -90,6 +90,7 @@ def test_page_is_complete_without_a_network(visit, name):
         dropdown.press("Enter")
     for image in page.locator("main img:visible").all():
         image.scroll_into_view_if_needed()
+        page.wait_for_function("i => i.complete", arg=image.element_handle())
     # Of a wide and a narrow figure, the one that is not shown is not fetched.
     shown = "[...document.images].filter(i => i.checkVisibility())"
     page.wait_for_function(f"{shown}.every(i => i.complete)")
