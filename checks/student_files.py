@@ -30,10 +30,10 @@ EXERCISE_2 = {
     "TIMESTEPS_TO_SHOW": [0, 100, 250, 500, 750, 999],
     "RANDOM_SEED": 42,
     "CAPTURE_TIMESTEPS": [999, 800, 600, 400, 200, 100, 50, 0],
-    "FAMILY": "any",
+    "FAMILY": "none",
     "GUIDANCE": 2.0,
     "SAMPLER": "dpmpp",
-    "STEP_LADDER": [10, 25, 50, 100],
+    "STEP_LADDER": [5, 10, 25, 100],
     "SOLVER_STEPS": [5, 10, 20, 50],
     "REFERENCE_STEPS": 1000,
 }

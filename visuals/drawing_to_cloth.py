@@ -4,11 +4,12 @@ import csv
 
 from comparison.drawings import RESULT
 from ddpm.pictures import BLUE, GREEN, PURPLE, VERMILION
+from ddpm.textiles import FAMILIES
 from visuals.style import FAINT, INK, SMALL, SOFT, plot_area, save, sheet
 
 PANELS = {  # column of the table: (title, what is best)
     "colours": ("colours differ by", 0),
-    "outlines": ("outlines agree", 1),
+    "outlines": ("light and dark agree", 1),
     "cloth": ("is the cloth asked for", 1),
 }
 WAYS = {  # (colour, dashes)
@@ -37,6 +38,7 @@ def draw():
         axes.set(xlabel="from t", xticks=(400, 700, 999))
         if column == "cloth":
             axes.set_ylim(-0.05, 1.05)
+            axes.axhline(1 / len(FAMILIES), color=FAINT, lw=1.2)  # by chance
         if k == 0:
             lines = axes.get_legend_handles_labels()
     figure.legend(*lines, loc="lower center", ncols=3, frameon=False, fontsize=SMALL)

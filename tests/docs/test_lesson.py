@@ -506,7 +506,7 @@ def test_what_the_card_says_falls_short_is_what_was_measured():
     )
     first, _, second, floor = found["recall"]
     assert (
-        f"recall is {first:.2f} and {second:.2f} where real cloth reaches {floor:.2f}"
+        f"recall is {first:.2f} and {second:.2f} where new textiles reach {floor:.2f}"
         in card
     )
     distance = found["Frechet distance"]
