@@ -77,7 +77,7 @@ def browsers():
         if found := shutil.which(name):
             output = call(found, "--version", capture_output=True, text=True).stdout
             said.append(re.search(r"(Chromium|Firefox) \d+", output)[0])
-    return ", ".join(said) or "none"
+    return ", ".join(dict.fromkeys(said)) or "none"
 
 
 def counts(report):
