@@ -40,7 +40,7 @@ def stated():
     yield f"multiplies it by {LINEAR.alpha_bar[-1] ** -0.5:.0f}."
     yield f"the factor is about {round(COSINE.alpha_bar[-1].item() ** -0.5, -3):,.0f}"
     linear, cosine = (ratio("linear_vs_cosine", name) for name in ("linear", "cosine"))
-    yield f"The ratios, {linear:.2f} and {cosine:.2f}, cannot be told apart"
+    yield f"The ratios, {linear:.2f} and {cosine:.2f}, of one training each, cannot be told apart"
     ddpm, ddim = (MEASURED["ddpm_vs_ddim"][name] for name in ("ddpm 10", "ddim 10"))
     yield f"DDIM is ahead, with a ratio of {ddim:.1f} against {ddpm:.1f}"
     three, eight = (ratio("guidance", f"weight {w}") for w in (3, 8))
