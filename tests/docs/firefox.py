@@ -52,12 +52,12 @@ class Firefox:
         (window,) = self.call("browsingContext.getTree")["contexts"]
         self.window = window["context"]
 
-    def call(self, method, **params):
+    def call(self, method, seconds=120, **params):
         """Send a command, pass over events, and return its result."""
         number = next(self.ids)
         message = {"id": number, "method": method, "params": params}
         self.socket.send(json.dumps(message))
-        while (answer := json.loads(self.socket.recv())).get("id") != number:
+        while (answer := json.loads(self.socket.recv(seconds))).get("id") != number:
             pass
         assert answer["type"] == "success", answer
         return answer["result"]
@@ -68,12 +68,15 @@ class Firefox:
 
     def evaluate(self, expression):
         """What an expression is, or its promise; anything that JSON can hold."""
-        answer = self.call(
-            "script.evaluate",
-            expression=f"(async () => JSON.stringify(await ({expression})))()",
-            target={"context": self.window},
-            awaitPromise=True,
-        )
+        script = {
+            "expression": f"(async () => JSON.stringify(await ({expression})))()",
+            "target": {"context": self.window},
+            "awaitPromise": True,
+        }
+        try:
+            answer = self.call("script.evaluate", 30, **script)
+        except TimeoutError:  # a promise that a page makes as it loads may be forgotten
+            answer = self.call("script.evaluate", **script)
         assert answer["type"] == "success", answer
         return json.loads(answer["result"].get("value", "null"))
 
