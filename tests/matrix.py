@@ -51,17 +51,8 @@ def with_pyenv():
 def fill(python, which):
     """A fresh environment with all that the tests need; returns its interpreter."""
     uv = [sys.executable, "-m", "uv"]
-    call(
-        *uv,
-        "venv",
-        "-q",
-        "--seed",
-        "--clear",
-        "--python",
-        python,
-        FOLDER,
-        env=with_pyenv(),
-    )
+    how = ["-q", "--seed", "--clear"]  # seed: with pip, which docs/bundle.py calls
+    call(*uv, "venv", *how, "--python", python, FOLDER, env=with_pyenv())
     resolution = "lowest-direct" if which == "oldest" else "highest"
     needs = [part for name in REQUIREMENTS for part in ("-r", name)]
     cache = os.environ.get("UV_CACHE_DIR", FOLDER / "cache")
